@@ -3,6 +3,7 @@
 #
 #   postgres.sh server 15   the folder of postgres and initdb of that major, 14 to 18
 #   postgres.sh tools       the folder of psql and pg_recvlogical, of any major
+#   postgres.sh all 15      a folder with both
 #   postgres.sh user        makes sure that the system user postgres exists
 #
 # It may be called as often as one likes, by several at once: what is there is kept. An installed Postgres
@@ -130,6 +131,18 @@ tools() {
   find_tools || die "the Postgres client programs were installed and are not there"
 }
 
+# all MAJOR: the server's folder when it has the tools, else one of links to both.
+all() {
+  local bin clients folder=$CACHE/pg$1-all
+  bin=$(server "$1")
+  [[ -x $bin/psql && -x $bin/pg_recvlogical ]] && { echo "$bin"; return; }
+  clients=$(tools)
+  mkdir -p "$folder"
+  # Programs find their libraries and each other from where a link leads.
+  ln -sf "$clients"/psql "$clients"/pg_recvlogical "$bin"/postgres "$bin"/initdb "$folder"
+  echo "$folder"
+}
+
 user() {
   id postgres >/dev/null 2>&1 && return
   is_root || die "there is no system user postgres, and only root can make it"
@@ -139,9 +152,10 @@ user() {
 case ${1:-} in
 server) server "${2:?a major}" ;;
 tools) tools ;;
+all) all "${2:?a major}" ;;
 user) user ;;
 *)
-  sed -n '2,11p' "$0"
+  sed -n '2,12p' "$0"
   exit 2
   ;;
 esac

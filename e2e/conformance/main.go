@@ -1,0 +1,231 @@
+// The conformance program plays other systems' replication tests against the binary of make build. The cases and
+// their driver lie beside the repository, in ../shared/conformance or where CONFORMANCE says; without them it
+// does nothing, but under CI it fails.
+//
+// Each mode runs on a pair of throw-away servers of its own, side by side: once plain, and for two seeds with
+// kills in every case. How many cases pass is compared with expected.json: more is a difference too, so that the
+// number never says less than is known. Logs, reports and the work folders of cases stay in build/conformance.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// limit ends a run that hangs; the whole takes about half as long.
+const limit = 18 * time.Minute
+
+//go:embed expected.json
+var expected []byte
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %s was reached", limit))
+	defer cancel()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+// harness is what all runs share.
+type harness struct {
+	driver string // the folder of run.py and its cases
+	bin    string // Postgres' programs
+	logs   string // build/conformance
+	start  string // the committed start
+	skip   string // tags
+}
+
+// A round is one way to run a mode's cases.
+type round struct {
+	name string
+	args []string
+}
+
+func run(ctx context.Context) error {
+	driver := os.Getenv("CONFORMANCE")
+	if driver == "" {
+		driver = filepath.Join("..", "shared", "conformance")
+	}
+	if _, err := os.Stat(filepath.Join(driver, "run.py")); err != nil {
+		if os.Getenv("CI") != "" {
+			return fmt.Errorf("there are no cases in %s", driver)
+		}
+		fmt.Printf("conformance: skipped, there are no cases in %s\n", driver)
+		return nil
+	}
+	var want map[string]int
+	if err := json.Unmarshal(expected, &want); err != nil {
+		return fmt.Errorf("reading expected.json: %w", err)
+	}
+	h, err := newHarness(ctx, driver)
+	if err != nil {
+		return err
+	}
+	modes := []string{"pg-pg", "pg-events"}
+	if only := os.Getenv("MODE"); only != "" {
+		modes = strings.Split(only, ",")
+	}
+	var (
+		wg   sync.WaitGroup
+		errs = make([]error, len(modes))
+	)
+	for i, mode := range modes {
+		wg.Go(func() { errs[i] = h.mode(ctx, mode, 55100+10*i, want[mode]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func newHarness(ctx context.Context, driver string) (*harness, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("finding the repository: %w", err)
+	}
+	h := &harness{logs: filepath.Join(root, "build", "conformance"), start: filepath.Join(root, "e2e/conformance/start")}
+	if h.driver, err = filepath.Abs(driver); err != nil {
+		return nil, fmt.Errorf("finding the driver: %w", err)
+	}
+	if h.skip, err = skippedTags(h.driver); err != nil {
+		return nil, err
+	}
+	install := filepath.Join(root, "e2e/install/postgres.sh")
+	if out, err := exec.CommandContext(ctx, install, "user").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("making a user for servers: %w: %s", err, out)
+	}
+	out, err := exec.CommandContext(ctx, install, "all", "15").Output()
+	if err != nil {
+		return nil, fmt.Errorf("installing Postgres: %w", err)
+	}
+	h.bin = strings.TrimSpace(string(out))
+	if err := os.RemoveAll(h.logs); err != nil {
+		return nil, fmt.Errorf("clearing old logs: %w", err)
+	}
+	return h, os.MkdirAll(h.logs, 0o755)
+}
+
+// skippedTags takes from the driver's own page which cases only Postgres' subscription has to pass.
+func skippedTags(driver string) (string, error) {
+	page, err := os.ReadFile(filepath.Join(driver, "README.md"))
+	if err != nil {
+		return "", fmt.Errorf("reading the driver's page: %w", err)
+	}
+	_, rest, found := strings.Cut(string(page), "`--skip-tags ")
+	tags, _, closed := strings.Cut(rest, "`")
+	if !found || !closed {
+		return "", errors.New("the driver's page does not say which tags to skip")
+	}
+	return tags, nil
+}
+
+// mode runs all rounds of a mode on servers of its own.
+func (h *harness) mode(ctx context.Context, mode string, port, want int) error {
+	servers, err := os.MkdirTemp("", "rowferry-conformance-")
+	if err != nil {
+		return fmt.Errorf("making a folder for servers: %w", err)
+	}
+	defer os.RemoveAll(servers)
+	if err := os.Chmod(servers, 0o755); err != nil { // servers run as another user
+		return fmt.Errorf("opening the servers' folder: %w", err)
+	}
+	pair := filepath.Join(servers, "pair")
+	up := h.python(ctx, "servers-up", "--dir", pair, "--pg", "--pg-port", fmt.Sprint(freePair(port)))
+	if out, err := up.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: starting servers: %w\n%s", mode, err, out)
+	}
+	defer func() {
+		// The servers end whatever became of the run.
+		down := h.python(context.WithoutCancel(ctx), "servers-down", "--dir", pair)
+		if out, err := down.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: stopping servers: %v\n%s", mode, err, out)
+		}
+	}()
+	var errs []error
+	for _, r := range []round{
+		{name: "plain"},
+		{name: "crash-seed-1", args: []string{"--crash", "3", "--seed", "1"}},
+		{name: "crash-seed-2", args: []string{"--crash", "3", "--seed", "2"}},
+	} {
+		errs = append(errs, h.round(ctx, mode, pair, r, want))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// result is what the driver's report says of a case.
+type result struct {
+	Case   string `json:"case"`
+	Status string `json:"status"`
+	Error  string `json:"error"`
+	Checks map[string]bool
+}
+
+func (h *harness) round(ctx context.Context, mode, pair string, r round, want int) error {
+	began := time.Now()
+	base := filepath.Join(h.logs, mode+"-"+r.name)
+	log, err := os.Create(base + ".log")
+	if err != nil {
+		return fmt.Errorf("making a log: %w", err)
+	}
+	defer log.Close()
+	cmd := h.python(ctx, append([]string{"run", "--mode", mode, "--servers", pair, "--start", "exec " + h.start + " {ctx}",
+		"--skip-tags", h.skip, "--timeout", "30", "--workdir", base, "--report", base + ".json"}, r.args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	failed := cmd.Run() // also when a case fails, which the report tells
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w; see %s.log", mode, r.name, context.Cause(ctx), base)
+	}
+	text, err := os.ReadFile(base + ".json")
+	if err != nil {
+		return fmt.Errorf("%s %s: no report: %w; see %s.log", mode, r.name, errors.Join(failed, err), base)
+	}
+	var report struct{ Results []result }
+	if err := json.Unmarshal(text, &report); err != nil {
+		return fmt.Errorf("%s %s: reading the report: %w", mode, r.name, err)
+	}
+	passed := 0
+	for _, c := range report.Results {
+		if c.Status == "pass" {
+			passed++
+		} else {
+			fmt.Printf("  %s %s: %s %s: %s\n", mode, r.name, c.Status, c.Case, c.reason())
+		}
+	}
+	fmt.Printf("%-9s %-12s %d/%d passed, in %s\n", mode, r.name, passed, want, time.Since(began).Round(time.Second))
+	if passed != want || len(report.Results) != want {
+		return fmt.Errorf("%s %s: %d of %d cases passed, expected are %d; see %s*", mode, r.name, passed, len(report.Results), want, base)
+	}
+	return nil
+}
+
+// reason is the failed checks, or the first line of the error.
+func (r result) reason() string {
+	var failed []string
+	for check, ok := range r.Checks {
+		if !ok {
+			failed = append(failed, check)
+		}
+	}
+	slices.Sort(failed)
+	if len(failed) == 0 {
+		line, _, _ := strings.Cut(r.Error, "\n")
+		return line
+	}
+	return strings.Join(failed, ", ")
+}
