@@ -1,0 +1,5 @@
+package main
+
+import "github.com/rowferry/rowferry/replicator/config"
+
+var comments = config.Comments{}
