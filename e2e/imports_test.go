@@ -33,7 +33,7 @@ var rules = []rule{
 	{folder: "sources", may: []string{"schema"}},
 	{folder: "sources/*", may: []string{"schema", "sources$"}, tests: []string{"e2e/servers", "e2e/proxy", "sources/sourcetest"}},
 	{folder: "sinks", may: []string{"schema"}},
-	{folder: "sinks/*", may: []string{"schema", "sinks$", "sinks/apply"}, tests: []string{"e2e/servers", "e2e/proxy", "sinks/sinktest"}},
+	{folder: "sinks/*", may: []string{"schema", "sinks$", "sinks/apply", "sinks/fileledger"}, tests: []string{"e2e/servers", "e2e/proxy", "sinks/sinktest"}},
 	{folder: "replicator", may: []string{"schema", "sources$", "sinks$", "replicator"}},
 	{folder: "cmd", may: []string{"schema", "sources", "sinks", "replicator", "cmd"}, tests: []string{"e2e/servers"}},
 	{folder: "e2e", may: []string{"schema", "replicator/progress", "e2e"}},
