@@ -76,7 +76,11 @@ maven_server() {
   rm -rf "$folder"
   mkdir -p "$folder"
   # Root's folders may be closed to others by its umask, and servers read them as another user.
-  (cd "$folder" && mvn -q -B "$MAVEN_COPY" -Dartifact="$ARTIFACT-$arch:${VERSION[$major]}" -DoutputDirectory=. >&2)
+  (cd "$folder" && mvn -q -B "$MAVEN_COPY" -Dartifact="$ARTIFACT-$arch:${VERSION[$major]}" -DoutputDirectory=.) \
+    >"$CACHE/maven.log" 2>&1 || {
+    tail -n 20 "$CACHE/maven.log" >&2
+    die "getting Postgres $major from Maven did not work"
+  }
   unzip -p "$folder"/*.jar "$inner" | tar -xJ -C "$folder"
   rm "$folder"/*.jar
   chmod -R a+rX "$folder"
