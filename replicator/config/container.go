@@ -99,8 +99,9 @@ func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, f field) *yaml.Node {
 func (d *decoder) decodeSlice(n *yaml.Node, v reflect.Value, f field) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.SequenceNode}
 	if n == nil {
-		out.Style = yaml.FlowStyle
-		if f.fallback != "" {
+		if f.fallback == "" {
+			out.Style = yaml.FlowStyle
+		} else {
 			for i, text := range strings.Split(f.fallback, ",") {
 				item := field{path: fmt.Sprintf("%s[%d]", f.path, i), owner: f.owner, fallback: strings.TrimSpace(text)}
 				element := reflect.New(v.Type().Elem()).Elem()

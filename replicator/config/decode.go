@@ -119,7 +119,7 @@ func (d *decoder) decodeStruct(n *yaml.Node, structs []reflect.Value, path strin
 		if e, ok := entries[f.key]; ok {
 			value, d.keys[f.path] = e.value, e.key
 			delete(entries, f.key)
-		} else if f.required && n != nil {
+		} else if f.required && n != nil && n.Kind == yaml.MappingNode {
 			d.report(n, Problem{Code: "config.missing", Path: f.path, Text: f.path + " is missing"})
 		}
 		if effective := d.decode(value, f.value, f); effective != nil {
@@ -135,17 +135,15 @@ func (d *decoder) decodeStruct(n *yaml.Node, structs []reflect.Value, path strin
 			Text: fmt.Sprintf("%s has no setting %q", sectionName(path), e.key.Value), Hint: suggestKey(e.key.Value, known),
 		})
 	}
-	if n != nil || path == "" {
+	if n != nil && n.Kind == yaml.MappingNode {
 		d.validate(structs, path)
 	}
 	return out
 }
 
-// validate calls the structs' own checks and shows what they find at the key they name.
+// validate calls the structs' own checks and shows what they find at the key they name. What is about a value that
+// could not be read is left out: it was reported.
 func (d *decoder) validate(structs []reflect.Value, path string) {
-	if d.failedBelow(path) {
-		return // a value that could not be read would be reported twice
-	}
 	for _, s := range structs {
 		check, ok := s.Addr().Interface().(validator)
 		if !ok {
@@ -153,14 +151,16 @@ func (d *decoder) validate(structs []reflect.Value, path string) {
 		}
 		for _, err := range check.Validate() {
 			text, at := err.Error(), path
-			if key, _, found := strings.Cut(text, ": "); found && !strings.Contains(key, " ") {
+			if key, _, found := strings.Cut(text, ": "); found && (d.keys[join(path, key)] != nil || !strings.Contains(key, " ")) {
 				at = join(path, key)
 			}
-			p := Problem{Code: "config.invalid_value", Path: at, Text: join(path, text)}
-			if at == path {
-				p.Text = strings.TrimPrefix(path+": "+text, ": ")
+			if d.failedBelow(at) {
+				continue
 			}
-			p.Text = Redact(p.Text)
+			p := Problem{Code: "config.invalid_value", Path: at, Text: Redact(join(path, text))}
+			if at == path {
+				p.Text = Redact(strings.TrimPrefix(path+": "+text, ": "))
+			}
 			d.report(d.nodeOf(at), p)
 		}
 	}
@@ -170,7 +170,8 @@ func (d *decoder) validate(structs []reflect.Value, path string) {
 func (d *decoder) failedBelow(path string) bool {
 	for i := range d.problems {
 		p := &d.problems[i]
-		if !p.Warning && (path == "" || p.Path == path || strings.HasPrefix(p.Path, path+".")) {
+		inside := path == "" || p.Path == path || strings.HasPrefix(p.Path, path+".") || strings.HasPrefix(p.Path, path+"[")
+		if inside && !p.Warning {
 			return true
 		}
 	}

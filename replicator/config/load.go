@@ -97,5 +97,8 @@ func (d *decoder) reportSyntax(err error) {
 	if strings.Contains(message, "mapping values are not allowed") {
 		p.Hint = `a value with ": " in it or ":" at its end needs quotes`
 	}
+	if strings.Contains(message, "expected ',' or") {
+		p.Hint = "inside { } and [ ], values that hold ${…}, a comma or a colon need quotes"
+	}
 	d.report(at, p)
 }
