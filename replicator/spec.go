@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rowferry/rowferry/replicator/transform"
+	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sources"
 )
@@ -24,6 +25,7 @@ type Spec struct {
 	QueueBytes             int64 // budget for batches read and not yet durable; 0 means 64 MiB
 	Retry                  Retry
 	Intervals              Intervals
+	Timeouts               Timeouts
 }
 
 // Retry says how long the engine waits between attempts. Zero values mean the defaults.
@@ -39,6 +41,12 @@ type Intervals struct {
 	Progress time.Duration // between log lines of a copy, and the longest a status file may be old, 10 s
 }
 
+// Timeouts bound single calls of source and target that neither answer nor fail. Zero values mean the defaults.
+type Timeouts struct {
+	Open   time.Duration // identifying, locking, opening, acknowledging: 2 min
+	Commit time.Duration // one Stage or Commit: 10 min
+}
+
 // Options is what the pipelines of a daemon share.
 type Options struct {
 	Log      zerolog.Logger
@@ -48,6 +56,10 @@ type Options struct {
 	Revision string               // of the program's source, for the metrics
 	// MaxTables is how many tables have series of their own; the rest count as "_other". 0 means 200.
 	MaxTables int
+	// Codes documents the faults of the connectors in use: a halt takes its answer to "is data lost?" from them.
+	Codes []fault.Code
+	// Bar tells that somebody shows the progress of a copy: no lines of it are logged.
+	Bar bool
 }
 
 func (s Spec) withDefaults() Spec {
@@ -55,6 +67,8 @@ func (s Spec) withDefaults() Spec {
 	s.Retry.Initial = or(s.Retry.Initial, 100*time.Millisecond)
 	s.Retry.Max = or(s.Retry.Max, 30*time.Second)
 	s.Retry.Unknown = or(s.Retry.Unknown, 15*time.Minute)
+	s.Timeouts.Open = or(s.Timeouts.Open, 2*time.Minute)
+	s.Timeouts.Commit = or(s.Timeouts.Commit, 10*time.Minute)
 	s.Intervals.Observe = or(s.Intervals.Observe, 10*time.Second)
 	s.Intervals.Progress = or(s.Intervals.Progress, 10*time.Second)
 	return s

@@ -42,6 +42,12 @@ type Stream interface {
 	Close() error
 }
 
+// Finisher is a stream that may know a position beyond its last batch, from a keepalive. After a stop, when Next has
+// returned for the last time, Finish gives that as an empty batch, a last barrier, or nil. It does not wait.
+type Finisher interface {
+	Finish() *schema.Batch
+}
+
 // Checker is a source that can look itself over without changing anything.
 type Checker interface {
 	Check(ctx context.Context) ([]schema.Finding, error)

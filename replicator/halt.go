@@ -1,0 +1,71 @@
+package replicator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rowferry/rowferry/replicator/progress"
+	"github.com/rowferry/rowferry/schema/fault"
+)
+
+// halt stops the pipeline until an operator acts, and keeps the reason where `status` finds it.
+func (p *pipeline) halt(err error) {
+	now := time.Now().UTC()
+	h := p.explain(err, now)
+	p.track.Halted(h, now)
+	p.log.Error().Str("state", string(progress.Halted)).Str("code", h.Code).Str("position", h.Position).
+		Str("lost", h.Lost).Strs("remedy", h.Remedy).Msg(h.Happened)
+	p.file.halt(h)
+}
+
+// explain says what happened, whether data is lost, what was done and what can be done.
+func (p *pipeline) explain(err error, now time.Time) progress.Halt {
+	h := progress.Halt{At: now, Position: p.track.Snapshot(now).Position}
+	e := fault.Of(err)
+	h.Code, h.Happened = e.Code, e.Err.Error()
+	if broke := (*panicError)(nil); errors.As(err, &broke) {
+		h.Code, h.Happened = "engine.panic", broke.Error()
+		if file, err := p.keepStack(broke, now); err != nil {
+			p.log.Error().Err(err).Msg("keeping the details of a panic")
+		} else if file != "" {
+			h.Happened += "; details are in " + file
+		}
+	} else if e.Class == fault.Retryable {
+		h.Code = "engine.unknown_error"
+		h.Happened = fmt.Sprintf("the same error for %s without progress: %s", p.spec.Retry.Unknown, err)
+	}
+	if h.Code == "" {
+		h.Code = "engine.unknown_error"
+	}
+	doc := p.codes[h.Code]
+	h.Lost = "On the target: no. Nothing was skipped or half applied."
+	if doc.DataLost != "" {
+		h.Lost = doc.DataLost
+	}
+	h.Lost += " The target is exact up to " + h.Position + "."
+	h.Did = "Stopped " + p.spec.Name + " and kept its position; the target stays readable. Other pipelines go on."
+	remedy := or(or(e.Remedy, doc.Remedy), "rowferry explain "+h.Code)
+	for _, step := range strings.Split(remedy, "\n") {
+		if step = strings.TrimSpace(step); step != "" {
+			h.Remedy = append(h.Remedy, step)
+		}
+	}
+	return h
+}
+
+// keepStack writes a panic's value and stack into a private file and returns its path.
+func (p *pipeline) keepStack(e *panicError, now time.Time) (string, error) {
+	if p.spec.StateDir == "" {
+		return "", nil
+	}
+	path := filepath.Join(p.spec.StateDir, "panic-"+now.Format("20060102T150405.000")+".txt")
+	text := fmt.Sprintf("%v\n\n%s", e.value, e.stack)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("writing the stack: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,140 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rowferry/rowferry/replicator/metrics"
+	"github.com/rowferry/rowferry/replicator/progress"
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/sources"
+)
+
+// inlineBytes is the size up to which a batch is encoded where it is read: waking another goroutine would cost more.
+const inlineBytes = 16 << 10
+
+// read hands batches over until reading ends, which is a stop, or the source does. An error of the source travels
+// as the last item.
+func (f *flow) read(ctx, reading context.Context) error {
+	defer close(f.work)
+	defer close(f.items)
+	torn := false // the last batch was a part, and not the last one
+	for number := int64(1); ; number++ {
+		if f.budget.wait(reading) != nil {
+			return f.end(ctx, number, torn)
+		}
+		b, err := f.stream.Next(reading)
+		switch {
+		case err == nil:
+			torn = b.Part == schema.PartMore
+			if err := f.hand(ctx, number, b); err != nil {
+				return err
+			}
+		case reading.Err() != nil:
+			return f.end(ctx, number, torn)
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return f.push(ctx, &item{number: number, err: fmt.Errorf("reading from the source: %w", err)})
+		}
+	}
+}
+
+// end asks the stream for the barrier that a clean stop leaves behind.
+func (f *flow) end(ctx context.Context, number int64, torn bool) error {
+	last, ok := f.stream.(sources.Finisher)
+	if !ok || torn || ctx.Err() != nil {
+		return nil
+	}
+	if b := last.Finish(); b != nil {
+		return f.hand(ctx, number, b)
+	}
+	return nil
+}
+
+// hand routes a batch and sends it on its way.
+func (f *flow) hand(ctx context.Context, number int64, b *schema.Batch) error {
+	now := time.Now()
+	counts := metrics.Counts(nil, b)
+	f.pipeline.meter.Received(b, counts, now)
+	routed := f.router.Apply(b)
+	if routed == nil {
+		for i := range counts {
+			counts[i].Table = f.router.Target(counts[i].Table)
+		}
+	}
+	it := newItem(number, b, counts, now)
+	f.budget.hold(it)
+	f.pipeline.noteRead(it)
+	switch {
+	case routed != nil:
+		it.err = fmt.Errorf("routing: %w", routed)
+	case b.Copy == nil && it.bytes <= inlineBytes:
+		f.prepare(it)
+	default:
+		it.ready = make(chan struct{})
+		select {
+		case f.work <- it:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return f.push(ctx, it)
+}
+
+// push keeps the order of reading.
+func (f *flow) push(ctx context.Context, it *item) error {
+	select {
+	case f.items <- it:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// isReady tells whether payload or err is set.
+func (it *item) isReady() bool {
+	if it.ready == nil {
+		return true
+	}
+	select {
+	case <-it.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// noteRead keeps the status of what is on its way.
+func (p *pipeline) noteRead(it *item) {
+	b := it.batch
+	switch {
+	case b.Copy != nil:
+		p.track.CopyRead(it.table, it.last, it.received)
+		return
+	case b.Phase == schema.PhaseCopy && len(b.Plan)+len(b.Tables) > 0:
+		p.track.BeginCopy(planned(b), it.received)
+		p.enter(progress.Copying, "")
+	}
+	p.track.Read(it.number, it.oldest, it.newest, it.received)
+}
+
+// planned is what is known of the tables to copy.
+func planned(b *schema.Batch) []progress.Planned {
+	known := map[string]schema.CopyPlan{}
+	for _, c := range b.Plan {
+		known[c.Table.String()] = c
+	}
+	var out []progress.Planned
+	for _, t := range b.Tables {
+		c := progress.Planned{Name: t.String(), Rows: -1, Bytes: -1}
+		if k, ok := known[c.Name]; ok {
+			c.Rows, c.Bytes = k.Rows, k.Bytes
+		}
+		out = append(out, c)
+	}
+	return out
+}
