@@ -24,8 +24,9 @@ type Runner struct {
 	// Limit is how many transactions each worker makes; 0 for no limit, until the context ends.
 	Limit int
 
-	gate gate
-	log  Log
+	gate  gate
+	log   Log
+	marks int64
 }
 
 // Log is what the load did. It may be read while the load runs.
@@ -49,6 +50,29 @@ func (r *Runner) Run(ctx context.Context) error {
 		group.Go(func() error { return w.run(ctx) })
 	}
 	return group.Wait()
+}
+
+// Mark makes one more transaction, as worker 0, and returns a position in the source's log that lies before its end
+// and after the end of everything the load has committed. Nobody else may call it at the same time.
+func (r *Runner) Mark(ctx context.Context) (string, error) {
+	r.marks++
+	conn, err := dial(ctx, r.URL)
+	if err != nil {
+		return "", fmt.Errorf("marking the end: %w", err)
+	}
+	defer conn.Close(ctx)
+	results, err := conn.Exec(ctx, fmt.Sprintf(`BEGIN; INSERT INTO txn_a VALUES (%d, 1, 1);
+SELECT pg_current_xact_id(), pg_current_wal_insert_lsn(); COMMIT`, r.marks)).ReadAll()
+	if err != nil {
+		return "", fmt.Errorf("marking the end: %w", err)
+	}
+	row := results[2].Rows[0]
+	xid, err := strconv.ParseUint(string(row[0]), 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("reading the transaction id: %w", err)
+	}
+	r.log.add(Entry{ID: r.marks, Xid: xid, Changes: 1})
+	return string(row[1]), nil
 }
 
 // worker plays one generator over one connection.

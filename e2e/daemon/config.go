@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Settings are keys of the configuration, nested as there.
+type Settings map[string]any
+
+// Pipeline is one pipeline of a configuration.
+type Pipeline struct {
+	Name             string
+	Source, Target   string   // URLs
+	Include, Exclude []string // tables; nothing included means public.*
+	InSource         Settings // further keys of the source
+	InTarget         Settings // further keys of the target
+	Snapshot         Settings
+}
+
+// writeConfig writes the configuration of a daemon into its folder and returns the file's path.
+func (o *Options) writeConfig(listen string) (string, error) {
+	pipelines := Settings{}
+	for _, p := range o.Pipelines {
+		include := p.Include
+		if len(include) == 0 {
+			include = []string{"public.*"}
+		}
+		source := Settings{"url": p.Source, "tables": Settings{"include": include, "exclude": p.Exclude}}
+		for k, v := range p.InSource {
+			source[k] = v
+		}
+		target := Settings{"url": p.Target}
+		for k, v := range p.InTarget {
+			target[k] = v
+		}
+		pipeline := Settings{"source": source, "target": target}
+		if p.Snapshot != nil {
+			pipeline["snapshot"] = p.Snapshot
+		}
+		pipelines[p.Name] = pipeline
+	}
+	text, err := yaml.Marshal(Settings{
+		"version": 1, "state": Settings{"path": filepath.Join(o.Folder, "state")}, "server": Settings{"listen": listen},
+		"log": Settings{"level": "debug", "format": "json"}, "pipelines": pipelines,
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing the configuration: %w", err)
+	}
+	path := filepath.Join(o.Folder, "rowferry.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return "", fmt.Errorf("writing the configuration: %w", err)
+	}
+	return path, nil
+}
