@@ -3,7 +3,7 @@
 // does nothing, but under CI it fails.
 //
 // Each mode runs on a pair of throw-away servers of its own, side by side: once plain, and for two seeds with
-// kills in every case. How many cases pass is compared with expected.json: more is a difference too, so that the
+// kills in every case. The mode pg-types plays a list of values of every type, in the copy and in the stream. How many cases pass is compared with expected.json: more is a difference too, so that the
 // number never says less than is known. Logs, reports and the work folders of cases stay in build/conformance.
 package main
 
@@ -76,7 +76,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	modes := []string{"pg-pg", "pg-events"}
+	modes := []string{"pg-pg", "pg-events", "pg-types"}
 	if only := os.Getenv("MODE"); only != "" {
 		modes = strings.Split(only, ",")
 	}
@@ -85,7 +85,13 @@ func run(ctx context.Context) error {
 		errs = make([]error, len(modes))
 	)
 	for i, mode := range modes {
-		wg.Go(func() { errs[i] = h.mode(ctx, mode, 55100+10*i, want[mode]) })
+		wg.Go(func() {
+			if mode == "pg-types" {
+				errs[i] = h.types(ctx, want[mode])
+			} else {
+				errs[i] = h.mode(ctx, mode, 55100+10*i, want[mode])
+			}
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
