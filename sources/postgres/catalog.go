@@ -1,0 +1,227 @@
+package postgres
+
+import (
+	"context"
+	_ "embed" // the queries
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowferry/rowferry/schema"
+)
+
+var (
+	//go:embed queries/relations.sql
+	relationsSQL string
+	//go:embed queries/columns.sql
+	columnsSQL string
+	//go:embed queries/types.sql
+	typesSQL string
+)
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// relationInfo is what the catalog says of a table beside its columns.
+type relationInfo struct {
+	oid          uint32
+	schema, name string
+	kind         string // r, or p for a partitioned table
+	persistence  string // p permanent, u unlogged, t temporary
+	identity     string // d, f, i, n
+	owned        bool   // our role may alter it
+	readable     bool   // our role may read at least some columns
+	guarded      bool   // row-level security holds for our role, unless it bypasses it
+	identified   bool   // updates and deletes can be published
+	extension    bool   // belongs to an extension
+	rows         float64
+	ancestors    []uint32 // partitioned tables above it, nearest first
+}
+
+// String is the table's name for messages.
+func (r *relationInfo) String() string {
+	return schema.QuoteName(r.schema) + "." + schema.QuoteName(r.name)
+}
+
+// readRelations reads tables by oid, or every table there is when oids is nil.
+func readRelations(ctx context.Context, q querier, oids []uint32) ([]*relationInfo, error) {
+	rows, err := q.Query(ctx, relationsSQL, oids)
+	if err != nil {
+		return nil, fmt.Errorf("reading tables: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*relationInfo, error) {
+		r := &relationInfo{}
+		return r, row.Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.identity, &r.owned, &r.readable,
+			&r.guarded, &r.identified, &r.extension, &r.rows, &r.ancestors)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading tables: %w", err)
+	}
+	return list, nil
+}
+
+// definition asks for one table's definition; columns, when not nil, are those that are published.
+type definition struct {
+	relation *relationInfo
+	columns  []string
+}
+
+// columnInfo is one column as the catalog has it.
+type columnInfo struct {
+	schema.Column
+	table  uint32
+	typ    uint32
+	typmod int32
+}
+
+// tableVersion is a table's present version, with what a Relation message says of it.
+type tableVersion struct {
+	table    *schema.Table
+	identity byte
+	columns  []columnInfo // those that are published
+}
+
+// readTables builds the tables' present versions, in the order asked for.
+func readTables(ctx context.Context, q querier, wanted []definition) ([]tableVersion, error) {
+	oids := make([]uint32, len(wanted))
+	for i, w := range wanted {
+		oids[i] = w.relation.oid
+	}
+	columns, err := readColumns(ctx, q, oids)
+	if err != nil {
+		return nil, err
+	}
+	var typeOIDs []uint32
+	for _, list := range columns {
+		for i := range list {
+			typeOIDs = append(typeOIDs, list[i].typ)
+		}
+	}
+	types, err := readTypes(ctx, q, typeOIDs)
+	if err != nil {
+		return nil, err
+	}
+	tables := make([]tableVersion, len(wanted))
+	for i, w := range wanted {
+		tables[i] = buildTable(w, columns[w.relation.oid], types)
+	}
+	return tables, nil
+}
+
+// readColumns reads the columns of tables, by the tables' oids.
+func readColumns(ctx context.Context, q querier, oids []uint32) (map[uint32][]columnInfo, error) {
+	rows, err := q.Query(ctx, columnsSQL, oids)
+	if err != nil {
+		return nil, fmt.Errorf("reading columns: %w", err)
+	}
+	columns := make(map[uint32][]columnInfo, len(oids))
+	var c columnInfo
+	var part int16
+	_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
+		&c.Generated, &part, &c.Ident}, func() error {
+		c.KeyPart = part + 1
+		columns[c.table] = append(columns[c.table], c)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading columns: %w", err)
+	}
+	return columns, nil
+}
+
+// readTypes reads types and what their arrays and ranges hold.
+func readTypes(ctx context.Context, q querier, oids []uint32) (typeSet, error) {
+	types := typeSet{}
+	for range 2 { // the types, then their elements
+		missing := missingTypes(types, oids)
+		if len(missing) == 0 {
+			break
+		}
+		rows, err := q.Query(ctx, typesSQL, missing)
+		if err != nil {
+			return nil, fmt.Errorf("reading types: %w", err)
+		}
+		var oid uint32
+		var class string
+		var n nativeType
+		var element *uint32
+		_, err = pgx.ForEachRow(rows, []any{&oid, &n.base, &n.typmod, &n.baseName, &n.name, &class, &element, &n.array,
+			&n.labels}, func() error {
+			found := n
+			found.class = class[0]
+			found.labels = slices.Clone(n.labels)
+			if element != nil {
+				found.element = *element
+			}
+			types[oid] = &found
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading types: %w", err)
+		}
+		for _, n := range types {
+			if n.array || n.class == 'r' || n.class == 'm' {
+				oids = append(oids, n.element)
+			}
+		}
+	}
+	return types, nil
+}
+
+// missingTypes lists each oid once that is not yet known.
+func missingTypes(types typeSet, oids []uint32) []uint32 {
+	var missing []uint32
+	for _, oid := range oids {
+		if types[oid] == nil && oid != 0 {
+			missing = append(missing, oid)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// buildTable puts a version together. A primary key that is not published in full is none.
+func buildTable(w definition, columns []columnInfo, types typeSet) tableVersion {
+	v := tableVersion{
+		table:    &schema.Table{Schema: w.relation.schema, Name: w.relation.name, Identity: identityOf(w.relation.identity[0])},
+		identity: w.relation.identity[0],
+	}
+	whole := true
+	for i := range columns {
+		c := columns[i]
+		published := !c.Generated
+		if w.columns != nil {
+			published = slices.Contains(w.columns, c.Name)
+		}
+		if !published {
+			whole = whole && c.KeyPart == 0
+			continue
+		}
+		types.fill(&c.Column, c.typ, c.typmod, c.Native)
+		v.columns = append(v.columns, c)
+	}
+	for i := range v.columns {
+		if !whole {
+			v.columns[i].KeyPart = 0
+		}
+		v.table.Columns = append(v.table.Columns, v.columns[i].Column)
+	}
+	v.table.WithVersion()
+	return v
+}
+
+// identityOf reads pg_class.relreplident.
+func identityOf(letter byte) schema.Identity {
+	switch letter {
+	case 'f':
+		return schema.IdentityFull
+	case 'i':
+		return schema.IdentityIndex
+	case 'n':
+		return schema.IdentityNothing
+	}
+	return schema.IdentityDefault
+}

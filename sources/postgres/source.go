@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/rs/zerolog"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sources"
+)
+
+// Source is one Postgres database, read through one slot.
+type Source struct {
+	cfg Config
+	rt  sources.Runtime
+	log zerolog.Logger
+
+	mu        sync.Mutex // guards published
+	published *published // what the stream that is open was begun with, for Observe
+}
+
+// New makes a source. It connects to nothing.
+func New(cfg Config, rt sources.Runtime) (*Source, error) {
+	cfg = cfg.withDefaults(rt.Pipeline)
+	if errs := cfg.Validate(); len(errs) > 0 {
+		return nil, fault.Halt("source.config", errors.Join(errs...), "correct the source's settings")
+	}
+	if rt.Snapshot.Workers < 1 {
+		rt.Snapshot.Workers = 4
+	}
+	if rt.Snapshot.ChunkSize <= 0 {
+		rt.Snapshot.ChunkSize = 64 << 20
+	}
+	return &Source{cfg: cfg, rt: rt, log: rt.Log}, nil
+}
+
+// server is what a server says of itself.
+type server struct {
+	system   uint64
+	timeline uint32
+	database string
+	version  int
+}
+
+// identify asks the server behind a replication connection who it is.
+func identify(ctx context.Context, c *pgconn.PgConn) (server, error) {
+	answer, err := pglogrepl.IdentifySystem(ctx, c)
+	if err != nil {
+		return server{}, classify(fmt.Errorf("identifying the server: %w", err))
+	}
+	system, err := strconv.ParseUint(answer.SystemID, 10, 64)
+	if err != nil {
+		return server{}, fault.Wait("source.connect", fmt.Errorf("the server's system identifier %q is no number", answer.SystemID))
+	}
+	return server{
+		system: system, timeline: uint32(answer.Timeline), database: answer.DBName, version: versionOf(c),
+	}, nil
+}
+
+// Identify names the cluster, the database and the slot.
+func (s *Source) Identify(ctx context.Context) (schema.SourceID, error) {
+	c, err := s.connect(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer closeConn(c)
+	srv, err := identify(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return schema.SourceID(fmt.Sprintf("postgres:%d/%s/%s", srv.system, srv.database, s.cfg.Slot.Name)), nil
+}
+
+// Stream continues after from, or begins from nothing. What it opens it closes again when it returns an error.
+func (s *Source) Stream(ctx context.Context, from schema.Position, state []schema.State) (sources.Stream, error) {
+	var at position
+	if !from.IsZero() {
+		var err error
+		if at, err = decodePosition(from); err != nil {
+			return nil, err
+		}
+	}
+	st := &stream{source: s, log: s.log, acks: make(chan struct{}, 1)}
+	if err := st.open(ctx, at, state); err != nil {
+		_ = st.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// setPublished remembers what Observe has to compare with.
+func (s *Source) setPublished(p *published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.published = p
+}
+
+// currentPublished is what the open stream was begun with, nil when none is.
+func (s *Source) currentPublished() *published {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.published
+}
+
+// Describe says in a few words which server this is, for people and without secrets.
+func (c *Config) Describe() string {
+	text, err := c.connString()
+	if err != nil {
+		return "postgres"
+	}
+	base, _, _ := strings.Cut(text, "?")
+	parsed, err := pgconn.ParseConfig(base + "?sslmode=disable")
+	if err != nil {
+		return "postgres"
+	}
+	return fmt.Sprintf("postgres %s:%d/%s", parsed.Host, parsed.Port, parsed.Database)
+}
