@@ -51,8 +51,8 @@ func (p *pace) read(n int, wait time.Duration, now time.Time) {
 		p.calm()
 		return
 	}
-	if p.since.IsZero() {
-		p.since = now
+	if p.since.IsZero() || !p.paused && p.rushed < rushBytes && now.Sub(p.since) > 2*rushWindow {
+		p.since, p.rushed = now, 0
 	}
 	p.rushed += n
 	p.brought += n

@@ -27,6 +27,7 @@ type wire struct {
 	buf    []byte
 	own    []byte // the buffer of normal size, while buf is a larger one for a large message
 	rp, wp int    // unread bytes are buf[rp:wp]
+	want   int    // of these, what the next message was said to need
 	left   int    // bytes of the current message that pgconn has not yet taken
 }
 
@@ -62,9 +63,13 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // fill reads once, blocking, and tells how much came.
 func (w *wire) fill() (int, error) {
-	if w.rp == w.wp {
+	unread := w.wp - w.rp
+	if unread == 0 {
 		w.rp, w.wp = 0, 0
-		w.buf = w.own
+	}
+	if len(w.buf) > len(w.own) && max(unread, w.want) <= len(w.own)/2 {
+		w.wp = copy(w.own, w.buf[w.rp:w.wp])
+		w.rp, w.buf = 0, w.own
 	}
 	if len(w.buf)-w.wp < min(wireSpare, len(w.buf)/2) && w.rp > 0 {
 		w.wp = copy(w.buf, w.buf[w.rp:w.wp])
@@ -114,13 +119,15 @@ func (w *wire) next(body int) ([]byte, error) {
 	}
 	b := w.buf[w.rp+wireHeader : w.rp+wireHeader+body]
 	w.rp += wireHeader + body
+	w.want = 0
 	return b, nil
 }
 
-// need makes room for the first n bytes of the next message's body. A larger buffer is given up as soon as it is
-// empty.
+// need makes room for the first n bytes of the next message's body. A larger buffer is given up once what is in it
+// fits the other.
 func (w *wire) need(n int) {
 	n += wireHeader
+	w.want = n
 	if len(w.buf)-w.rp >= n {
 		return
 	}
