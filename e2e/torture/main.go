@@ -1,0 +1,152 @@
+// Torture runs the shipped binary under a load and kills it at random, again and again, in every phase of its life,
+// while the oracles watch; then it says what was lost, doubled, reordered or torn.
+//
+//	make torture DURATION=10m SEED=7
+//
+// Each round is a fresh source with a Postgres database and a file as targets of one daemon. A seed gives the same
+// load and the same plan of kills again; where exactly a kill falls is the scheduler's doing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rowferry/rowferry/e2e/daemon"
+	"github.com/rowferry/rowferry/e2e/oracle"
+	"github.com/rowferry/rowferry/e2e/servers"
+	"github.com/rowferry/rowferry/e2e/trial"
+)
+
+// options are the flags.
+type options struct {
+	duration time.Duration
+	seed     uint64
+	binary   string
+	targets  []trial.Target
+	major    int
+	steps    int
+	rate     float64
+	old      int
+	verbose  bool
+}
+
+func main() {
+	var o options
+	var targets string
+	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to go on; the round at hand is finished")
+	flag.Uint64Var(&o.seed, "seed", 0, "of the load and the plan of kills; 0 takes one from the clock")
+	flag.StringVar(&o.binary, "binary", "build/rowferry", "what to torture")
+	flag.StringVar(&targets, "targets", "postgres,file", "kinds of targets, all in one daemon")
+	flag.IntVar(&o.major, "postgres", 15, "major version of the servers")
+	flag.IntVar(&o.steps, "steps", 30, "kills and the like in each round, after the copy")
+	flag.Float64Var(&o.rate, "rate", 250, "transactions a second")
+	flag.IntVar(&o.old, "rows", 120_000, "rows that the first copy finds")
+	flag.BoolVar(&o.verbose, "v", false, "say every step")
+	flag.Parse()
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
+	}
+	for _, t := range strings.Split(targets, ",") {
+		o.targets = append(o.targets, trial.Target(t))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, o)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, o options) int {
+	total := newTally()
+	began := time.Now()
+	server, err := servers.Start(ctx, o.major, "")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "torture:", err)
+		return 1
+	}
+	fmt.Printf("torture: seed %d, Postgres %d, %v, targets %v\n", o.seed, o.major, o.duration, o.targets)
+	for n := 0; n == 0 || time.Since(began) < o.duration; n++ {
+		if err = round(ctx, o, server, n, total); err != nil {
+			break
+		}
+	}
+	if removeErr := server.Remove(); err == nil {
+		err = removeErr
+	}
+	total.print(os.Stdout, time.Since(began))
+	if err == nil {
+		err = total.complete()
+	}
+	if err != nil {
+		fmt.Printf("FAILED: %v\n", err)
+		fmt.Printf("again with: make torture DURATION=%v SEED=%d\n", o.duration, o.seed)
+		return 1
+	}
+	fmt.Println("nothing lost, nothing doubled, nothing reordered, nothing torn")
+	return 0
+}
+
+var errFound = errors.New("the oracles found something")
+
+// round is one life of a pipeline, from the first copy on. What it leaves behind is kept when something was found.
+func round(ctx context.Context, o options, server *servers.Server, n int, total *tally) (err error) {
+	seed := o.seed + uint64(n)
+	name := fmt.Sprintf("torture_%d_%d", os.Getpid(), n)
+	folder, err := os.MkdirTemp("", "torture-*")
+	if err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	source, target, drop, err := trial.Databases(ctx, server.URL("postgres"), name)
+	if err != nil {
+		return err
+	}
+	t, err := trial.New(ctx, trial.Options{
+		Binary: o.binary, Folder: folder, Source: source, Target: target, Targets: o.targets,
+		Load: o.load(seed), Old: o.old,
+	})
+	if err != nil {
+		return err
+	}
+	r := &rounder{Trial: t, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, source: source, target: target}
+	err = r.play(ctx)
+	_, changes, _ := t.Load().Log().Totals()
+	total.add(t.Report, int64(o.old), changes)
+	if err == nil && !t.Report.Clean() {
+		err = errFound
+	}
+	if err != nil {
+		err = errors.Join(fmt.Errorf("round %d (seed %d): %w", n, seed, err), t.End())
+		return errors.Join(err, keep(folder, seed, t))
+	}
+	fmt.Printf("  round %d (seed %d): %s\n", n, seed, r.line())
+	return errors.Join(t.Remove(), drop(ctx))
+}
+
+// keep moves what a failed round wrote to where it is found, and says what the oracles said.
+func keep(folder string, seed uint64, t *trial.Trial) error {
+	fmt.Print(t.Report)
+	root, err := daemon.Root()
+	if err != nil {
+		return err
+	}
+	kept := filepath.Join(root, "build", "torture", fmt.Sprint(seed))
+	if err := os.RemoveAll(kept); err != nil {
+		return err
+	}
+	if err := os.CopyFS(kept, os.DirFS(folder)); err != nil {
+		return fmt.Errorf("keeping what the round wrote: %w", err)
+	}
+	fmt.Printf("configuration, log, state and file of the round: %s\n", kept)
+	return os.RemoveAll(folder)
+}
+
+// classes that the last line names, in its order.
+var summary = []oracle.Class{oracle.Lost, oracle.Doubled, oracle.Reordered, oracle.Torn}
