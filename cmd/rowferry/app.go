@@ -59,7 +59,21 @@ func (a *app) rootCommand() *cobra.Command {
 			"  rowferry config init > rowferry.yaml  write a commented configuration\n" +
 			"  rowferry check && rowferry run        look before you leap, then go",
 		Version: thisBuild().Version, SilenceErrors: true, SilenceUsage: true,
+		Args:              cobra.ArbitraryArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		if near := config.Nearest(args[0], names); near != "" {
+			return usageError("there is no command %q; did you mean %s?", args[0], near)
+		}
+		return usageError("there is no command %q; rowferry --help lists them", args[0])
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -68,16 +82,17 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help", GroupID: groupMore})
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupOperate, Title: "Operate"},
 		&cobra.Group{ID: groupConfigure, Title: "Configure"}, &cobra.Group{ID: groupMore, Title: "More"},
 	)
+	root.Flags().Bool("version", false, "print the version") // without a shorthand: -v means verbose elsewhere
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `FILE` (ROWFERRY_CONFIG, else rowferry.yaml, /etc/rowferry/rowferry.yaml)")
 	flags.BoolVar(&a.json, "json", false, "print data as JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no messages but errors")
-	flags.StringVar(&a.colorWhen, "color", "auto", "colour output: auto, always or never")
+	flags.StringVar(&a.colorWhen, "color", "auto", "colour output `WHEN`: auto, always or never")
 	root.SetCompletionCommandGroupID(groupMore)
 	root.AddCommand(
 		a.runCommand(), a.checkCommand(), a.statusCommand(), a.teardownCommand(), a.configCommand(),
@@ -129,14 +144,15 @@ func (a *app) configFile() string {
 	return local
 }
 
-// load reads the configuration, shows what is wrong with it, and gives it when it can be used.
-func (a *app) load() (*config.File, error) {
+// load reads the configuration, shows what is wrong with it, and gives it when it can be used. Warnings are shown
+// where the configuration is what a command is about, not each time it is read.
+func (a *app) load(warnings bool) (*config.File, error) {
 	file, problems := config.Load(a.configFile(), a.connectors.kinds())
 	if a.json && problems.Errors() > 0 {
 		return nil, errors.Join(exitWith(exitUsage, nil), a.printJSON(checkedConfig{File: a.configFile(), Problems: problems}))
 	}
 	for i := range problems {
-		if !problems[i].Warning || !a.quiet {
+		if !problems[i].Warning || (warnings && !a.quiet) {
 			problems[i].Print(a.err)
 		}
 	}

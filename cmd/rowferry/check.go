@@ -65,7 +65,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(ctx context.Context, args []string, timeout time.Duration) error {
-	file, err := a.load()
+	file, err := a.load(true)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (a *app) configCheck() error {
 
 // configShow prints the effective settings.
 func (a *app) configShow() error {
-	file, err := a.load()
+	file, err := a.load(false)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rowferry/rowferry/replicator"
 	"github.com/rowferry/rowferry/replicator/config"
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
@@ -95,6 +96,7 @@ func (c connectors) target(name string) *targetConnector {
 func (c connectors) codes() []fault.Code {
 	all := slices.Clone(programCodes)
 	all = append(all, config.Codes...)
+	all = append(all, replicator.Codes...)
 	for i := range c.sources {
 		all = append(all, c.sources[i].codes...)
 	}

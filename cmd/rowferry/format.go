@@ -101,6 +101,10 @@ func wrap(text string, width int) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		line := ""
+		if utf8.RuneCountInString(paragraph) <= width {
+			lines = append(lines, strings.TrimRight(paragraph, " "))
+			continue
+		}
 		for _, word := range strings.Fields(paragraph) {
 			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 				lines, line = append(lines, line), ""

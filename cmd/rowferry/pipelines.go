@@ -1,13 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -89,37 +87,6 @@ func makeStateDir(dir string) error {
 func stateError(err error, doing string) error {
 	return exitWith(exitEnvironment, fault.Halt("state.unusable", fmt.Errorf("%s: %w", doing, err),
 		"Give the user that runs rowferry a folder of its own, and name it in the configuration: state: { path: … }"))
-}
-
-// maxInstances bounds how many daemons on one machine may share a configuration.
-const maxInstances = 16
-
-// statusDir finds a folder for the status files of this process: the pipeline's own, or, while another daemon of
-// this machine uses that one, a folder beside it, so that a standby never writes over the status of the daemon it
-// waits for. The lock goes with the process.
-func statusDir(dir string) (path string, unlock func(), err error) {
-	for i := range maxInstances {
-		path = dir
-		if i > 0 {
-			path = filepath.Join(dir, fmt.Sprintf("standby-%d", i))
-			if err := makeStateDir(path); err != nil {
-				return "", nil, err
-			}
-		}
-		lock, err := os.OpenFile(filepath.Join(path, "daemon.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return "", nil, stateError(err, "opening the lock file")
-		}
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return path, func() { _ = lock.Close() }, nil // closing gives the lock back
-		}
-		_ = lock.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return "", nil, stateError(err, "locking the state folder")
-		}
-	}
-	return "", nil, stateError(fmt.Errorf("%d daemons use it already", maxInstances), "locking the state folder")
 }
 
 // renamed gives tables the names they have at the target.

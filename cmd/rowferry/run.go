@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +44,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, f runFlags, args []string) error {
-	file, err := a.load()
+	file, err := a.load(true)
 	if err != nil {
 		return err
 	}
@@ -55,8 +54,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	}
 	line := newStatusLine(a.console)
 	log := a.logger(file.Log, line)
-	specs, release, err := a.specs(file, names, f, log)
-	defer release()
+	specs, err := a.specs(file, names, f, log)
 	if err != nil {
 		return err
 	}
@@ -65,6 +63,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	build := thisBuild()
 	daemon := replicator.NewDaemon(specs, replicator.Options{
 		Log: log, Grace: f.grace, Registry: registry, Version: build.Version, Revision: build.Commit,
+		Codes: a.connectors.codes(), Bar: line.terminal,
 	})
 	log.Info().Str("version", build.Version).Str("config", a.configFile()).Strs("pipelines", names).Msg("starting")
 	err = a.runDaemon(ctx, daemonRun{
@@ -76,39 +75,29 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	return err
 }
 
-// specs makes the engine's pipelines. release gives back what was taken, also after an error.
-func (a *app) specs(file *config.File, names []string, f runFlags, log zerolog.Logger) (specs []replicator.Spec, release func(), err error) {
-	var unlocks []func()
-	release = func() {
-		for _, unlock := range unlocks {
-			unlock()
-		}
-	}
+// specs makes the engine's pipelines.
+func (a *app) specs(file *config.File, names []string, f runFlags, log zerolog.Logger) ([]replicator.Spec, error) {
+	var specs []replicator.Spec
 	for _, name := range names {
 		dir := stateDir(file, name)
 		if err := makeStateDir(dir); err != nil {
-			return nil, release, err
+			return nil, err
 		}
-		status, unlock, err := statusDir(dir)
-		if err != nil {
-			return nil, release, err
-		}
-		unlocks = append(unlocks, unlock)
 		e, err := a.makeEnds(file, name, endsOptions{stateDir: dir, takeOver: f.takeOver, log: log})
 		if err != nil {
-			return nil, release, err
+			return nil, err
 		}
 		p := file.Pipelines[name]
 		route, err := transform.NewRoute(p.Renames())
 		if err != nil {
-			return nil, release, invalid(err)
+			return nil, invalid(err)
 		}
 		specs = append(specs, replicator.Spec{
-			Name: name, StateDir: status, Source: e.source, Sink: e.sink, SourceText: e.sourceText, TargetText: e.targetText,
+			Name: name, StateDir: dir, Source: e.source, Sink: e.sink, SourceText: e.sourceText, TargetText: e.targetText,
 			Fingerprint: p.Fingerprint(), Route: route, QueueBytes: int64(file.Memory.Queue),
 		})
 	}
-	return specs, release, nil
+	return specs, nil
 }
 
 // logger writes to standard error, as the configuration says, past the progress lines at the foot of a terminal.
@@ -144,47 +133,67 @@ func (a *app) runDaemon(ctx context.Context, r daemonRun) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	soft, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	soft, stop := context.WithCancel(ctx)
+	defer stop()
 	side, stopSide := context.WithCancel(context.WithoutCancel(ctx)) // outlives the soft stop: status stays readable
 	ended := make(chan error, 1)
 	go func() { ended <- r.daemon.Run(soft) }()
 	served, watched := make(chan struct{}), make(chan struct{})
 	go func() { defer close(served); a.serve(side, r) }()
-	go func() { defer close(watched); a.watch(side, r, stop) }()
+	go func() { defer close(watched); a.watch(side, r) }()
 	defer func() { stopSide(); <-served; <-watched }()
 
+	const patience = 5 * time.Second
 	var forced os.Signal
+	var overdue <-chan time.Time
+	var parked <-chan struct{} // not nil once no pipeline is left to run
 	for stopping := false; ; {
 		select {
+		case <-parked:
+			return nil
 		case err := <-ended:
 			switch {
-			case forced == syscall.SIGINT:
-				return exitWith(exitInterrupt, nil)
 			case forced != nil:
-				return exitWith(exitTerminate, nil)
-			case errors.Is(context.Cause(soft), errAllHalted):
-				return exitWith(exitRefused, nil)
+				return forcedExit(forced)
 			case err != nil:
 				return fmt.Errorf("running: %w", err)
+			case stopping || soft.Err() != nil || !anyHalted(r.daemon.Report()):
+				return nil
+			case r.flags.exitOnHalt:
+				return exitWith(exitRefused, nil)
 			}
-			return nil
+			parked = soft.Done()
+			r.log.Warn().Msg("no pipeline is left to run; staying up for status until stopped")
+		case <-overdue:
+			r.log.Error().Msg("something does not close; ending without it")
+			return forcedExit(forced)
 		case s := <-signals:
+			if parked != nil {
+				return nil
+			}
 			if stopping {
 				forced = s
 				r.log.Warn().Str("signal", s.String()).Msg("second signal: closing at once")
 				r.daemon.Abort()
+				if overdue == nil {
+					overdue = time.After(patience)
+				}
 				continue
 			}
 			stopping = true
 			r.log.Info().Str("signal", s.String()).Msg("stopping: finishing what was read; a second signal closes at once")
-			stop(nil)
+			stop()
 		}
 	}
 }
 
-// errAllHalted is why a daemon under --exit-on-halt stops.
-var errAllHalted = errors.New("every pipeline has halted")
+// forcedExit is the exit code of a stop cut short by a second signal.
+func forcedExit(s os.Signal) error {
+	if s == syscall.SIGINT {
+		return exitWith(exitInterrupt, nil)
+	}
+	return exitWith(exitTerminate, nil)
+}
 
 // serve answers HTTP until ctx ends. While another process holds the address, most likely the daemon this one
 // stands by for, it asks again from time to time.
@@ -219,7 +228,7 @@ func (a *app) serve(ctx context.Context, r daemonRun) {
 }
 
 // watch shows halts and the progress of copies until ctx ends.
-func (a *app) watch(ctx context.Context, r daemonRun, stop context.CancelCauseFunc) {
+func (a *app) watch(ctx context.Context, r daemonRun) {
 	const interval = 250 * time.Millisecond
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -228,9 +237,6 @@ func (a *app) watch(ctx context.Context, r daemonRun, stop context.CancelCauseFu
 		report := r.daemon.Report()
 		a.showHalts(report, shown, r.line)
 		r.line.show(copyLines(report, a.console))
-		if r.flags.exitOnHalt && allHalted(report) {
-			stop(errAllHalted)
-		}
 		select {
 		case <-ctx.Done():
 			a.showHalts(r.daemon.Report(), shown, r.line)
@@ -255,12 +261,12 @@ func (a *app) showHalts(report progress.Report, shown map[string]time.Time, w io
 	}
 }
 
-// allHalted tells whether no pipeline is left to run.
-func allHalted(report progress.Report) bool {
+// anyHalted tells whether a pipeline needs its operator.
+func anyHalted(report progress.Report) bool {
 	for i := range report.Pipelines {
-		if report.Pipelines[i].State != progress.Halted {
-			return false
+		if report.Pipelines[i].State == progress.Halted {
+			return true
 		}
 	}
-	return len(report.Pipelines) > 0
+	return false
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ func (a *app) status(ctx context.Context, args []string, timeout time.Duration) 
 	var file *config.File
 	if address == "" {
 		var err error
-		if file, err = a.load(); err != nil {
+		if file, err = a.load(false); err != nil {
 			return err
 		}
 		if _, err := pick(file, args); err != nil {
@@ -161,26 +160,17 @@ func (a *app) offlineStatus(ctx context.Context, file *config.File, names []stri
 	return out
 }
 
-// lastStatus is the newest status any daemon of this machine wrote about a pipeline.
+// lastStatus is what a daemon last wrote about a pipeline.
 func lastStatus(dir, name string) pipelineStatus {
-	best := pipelineStatus{Pipeline: progress.Pipeline{Name: name}}
-	dirs := []string{dir}
-	standby, err := filepath.Glob(filepath.Join(dir, "standby-*"))
-	if err == nil { // the pattern is well formed
-		dirs = append(dirs, standby...)
-	}
-	for _, d := range dirs {
-		report, ok, err := progress.Read(d)
-		if err != nil || !ok {
-			continue // it is information only: an unreadable one counts as none
-		}
+	report, ok, err := progress.Read(dir)
+	if err == nil && ok {
 		for _, p := range report.Pipelines {
-			if p.Name == name && p.At.After(best.At) && (d == dir || p.State != progress.Standby) {
-				best.Pipeline = p
+			if p.Name == name {
+				return pipelineStatus{Pipeline: p}
 			}
 		}
 	}
-	return best
+	return pipelineStatus{Pipeline: progress.Pipeline{Name: name}} // it is information only: an unreadable one counts as none
 }
 
 // inspect asks a target what its ledger holds, nil when it has none to ask.

@@ -30,7 +30,11 @@ func (v *statusView) table() {
 		return cmp.Compare(urgency[a.State], urgency[b.State])
 	})
 	v.print("%s\n", v.headline())
-	rows := [][]string{{"PIPELINE", "STATE", "SINCE", "LAG", "ROWS/S", "SOURCE HOLDS", "COPY"}}
+	since := "SINCE"
+	if !v.report.Live {
+		since = "SEEN"
+	}
+	rows := [][]string{{"PIPELINE", "STATE", since, "LAG", "ROWS/S", "SOURCE HOLDS", "COPY"}}
 	for i := range v.report.Pipelines {
 		rows = append(rows, v.row(&v.report.Pipelines[i]))
 	}

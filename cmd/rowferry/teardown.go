@@ -61,7 +61,7 @@ func (a *app) teardownCommand() *cobra.Command {
 }
 
 func (a *app) teardown(ctx context.Context, name, confirm string) (err error) {
-	file, err := a.load()
+	file, err := a.load(false)
 	if err != nil {
 		return err
 	}
