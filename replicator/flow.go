@@ -41,6 +41,7 @@ type flow struct {
 	busy    []bool    // lanes
 	next    *item     // taken from items, and not yet ready or not yet accepted by the grouper
 	ended   bool      // no more items
+	staged  tally     // of the transaction being staged
 	hurry   bool      // the reader waits for room
 	last    error     // what ended the reading, nil for a stop
 	healthy bool      // moved the target past a transaction
@@ -119,10 +120,7 @@ func (f *flow) sequence(ctx context.Context) error {
 	defer age.Stop()
 	var aged <-chan time.Time
 	for {
-		wait, err := f.dispatch()
-		if err != nil {
-			return err
-		}
+		wait := f.dispatch()
 		if f.ended && f.gate.idle() && (f.grouper.open == nil || f.grouper.open.torn) {
 			return f.last
 		}
@@ -163,62 +161,59 @@ func (f *flow) await(ctx context.Context, age <-chan time.Time) error {
 
 // dispatch folds what is ready and starts what may start. It returns how long the open unit may still wait for more,
 // 0 when time decides nothing.
-func (f *flow) dispatch() (time.Duration, error) {
+func (f *flow) dispatch() time.Duration {
 	for {
-		refused, err := f.fold()
-		if err != nil {
-			return 0, err
-		}
+		refused := f.fold()
 		u := f.grouper.open
 		if u == nil {
 			f.hurry = false
-			return 0, nil
+			return 0
 		}
 		if u.torn || !f.gate.admits(u) {
-			return 0, nil
+			return 0
 		}
 		if !u.closed && !refused && !f.ended && !f.hurry {
 			if left := f.grouper.limits.Age - time.Since(u.since); left > 0 {
-				return left, nil
+				return left
 			}
 			if f.gate.moving > 0 && !f.grouper.ripe() {
-				return 0, nil
+				return 0
 			}
 		}
 		f.start(f.grouper.take())
 	}
 }
 
-// fold gives the grouper every item at hand. refused tells that the next one does not fit into what is open.
-func (f *flow) fold() (refused bool, err error) {
+// fold gives the grouper every item at hand. refused tells that the next one does not fit into what is open. At an
+// error it ends the sequence: what was read before is finished, so that the target stands right before the fault.
+func (f *flow) fold() (refused bool) {
 	for !f.ended {
 		if f.next == nil {
 			select {
 			case it, ok := <-f.items:
-				if !ok {
-					f.ended = true
-					return false, nil
-				}
-				f.next = it
+				f.next, f.ended = it, !ok
+				continue
 			default:
-				return false, nil
+				return false
 			}
 		}
 		if !f.next.isReady() {
-			return false, nil
+			return false
 		}
-		if f.next.err != nil {
-			// What was read before it is finished first, so that the target stands right before the fault.
-			f.last, f.ended = f.next.err, true
-			return false, nil
+		taken, err := false, f.next.err
+		if err == nil {
+			taken, err = f.grouper.add(f.next, time.Now())
 		}
-		ok, err := f.grouper.add(f.next, time.Now())
-		if err != nil || !ok {
-			return true, err
+		switch {
+		case err != nil:
+			f.last, f.ended = err, true
+			return false
+		case !taken:
+			return true
 		}
 		f.next = nil
 	}
-	return false, nil
+	return false
 }
 
 // start sends a unit on its way. Its lane is free, or, for copied rows, has a queue.

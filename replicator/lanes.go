@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rowferry/rowferry/replicator/metrics"
 	"github.com/rowferry/rowferry/replicator/progress"
 	"github.com/rowferry/rowferry/schema"
 )
@@ -20,7 +21,7 @@ func (f *flow) serve(ctx context.Context, lane int) error {
 		if err := f.call(ctx, u); err != nil {
 			return err
 		}
-		f.pipeline.noteDone(u, began)
+		f.note(u, began)
 		f.budget.release(u.items...)
 		f.done <- u
 	}
@@ -52,37 +53,55 @@ func (f *flow) call(ctx context.Context, u *unit) error {
 	}
 }
 
-// noteDone keeps status and metrics of a unit now durable. Groups may end in any order on their lanes, yet become
-// durable in the order of Seq: what ends here makes everything before it durable, too.
-func (p *pipeline) noteDone(u *unit, began time.Time) {
+// tally is what units brought to the target.
+type tally struct {
+	progress.Amount
+	counts         []metrics.Count
+	oldest, newest int64 // commit times, microseconds; 0 for none
+}
+
+// add counts an item whose call returned.
+func (t *tally) add(it *item) {
+	t.Rows += int64(it.payload.Rows())
+	t.Bytes += int64(it.payload.Bytes())
+	t.Transactions += it.transactions
+	t.counts = metrics.Merge(t.counts, it.counts)
+	if t.oldest == 0 {
+		t.oldest = it.oldest
+	}
+	t.newest = max(t.newest, it.newest)
+}
+
+// note keeps status and metrics of a unit whose call returned. Groups may end in any order on their lanes, yet
+// become durable in the order of Seq: what ends here makes everything before it durable, too. What was staged counts
+// with the commit that ends it; both run alone, so that f.staged has one user at a time.
+func (f *flow) note(u *unit, began time.Time) {
+	p, now := f.pipeline, time.Now()
 	if u.kind == stageUnit {
+		f.staged.add(u.items[0])
 		return
 	}
-	now, last := time.Now(), u.tail()
-	amount, oldest, newest := progress.Amount{}, int64(0), int64(0)
+	var t tally
+	if u.alone {
+		t, f.staged = f.staged, tally{}
+	}
 	for _, it := range u.items {
-		bytes := int64(it.payload.Bytes())
-		p.meter.Applied(it.counts, it.transactions, bytes)
-		amount.Rows += int64(it.payload.Rows())
-		amount.Transactions += it.transactions
-		amount.Bytes += bytes
-		if oldest == 0 {
-			oldest = it.oldest
-		}
-		newest = max(newest, it.newest)
+		t.add(it)
 	}
-	var eldest time.Time
-	if oldest != 0 {
-		eldest = time.UnixMicro(oldest)
+	p.meter.Applied(t.counts, t.Transactions, t.Bytes)
+	var oldest time.Time
+	if t.oldest != 0 {
+		oldest = time.UnixMicro(t.oldest)
 	}
-	p.meter.Committed(now.Sub(began), int(amount.Rows), u.items[0].received, eldest, now)
+	p.meter.Committed(now.Sub(began), int(t.Rows), u.items[0].received, oldest, now)
+	last := u.tail()
 	if u.kind == copyUnit {
-		p.meter.Copied(last.batch.Copy.Table, amount.Rows, amount.Bytes)
-		p.track.Copied(last.table, amount.Rows, amount.Bytes)
+		p.meter.Copied(last.batch.Copy.Table, t.Rows, t.Bytes)
+		p.track.Copied(last.table, t.Rows, t.Bytes)
 		return
 	}
-	changed := p.track.Durable(last.number, u.upto.String(), newest, amount, now)
-	if u.phase == schema.PhaseStream && p.track.State() == progress.Copying {
+	changed := p.track.Durable(last.number, u.upto.String(), t.newest, t.Amount, now)
+	if u.streams {
 		p.track.EndCopy(now)
 		p.enter(progress.CatchingUp, "")
 	} else if changed {

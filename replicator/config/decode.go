@@ -146,8 +146,8 @@ func (d *decoder) decodeStruct(n *yaml.Node, structs []reflect.Value, path strin
 func (d *decoder) validate(structs []reflect.Value, path string) {
 	for _, s := range structs {
 		check, ok := s.Addr().Interface().(validator)
-		if !ok {
-			continue
+		if !ok || (len(structs) == 1 && s.Type().PkgPath() != ownPath) {
+			continue // a connector's configuration checks the sections in it itself
 		}
 		for _, err := range check.Validate() {
 			text, at := err.Error(), path
@@ -165,6 +165,9 @@ func (d *decoder) validate(structs []reflect.Value, path string) {
 		}
 	}
 }
+
+// ownPath is this package's import path.
+var ownPath = reflect.TypeFor[File]().PkgPath()
 
 // failedBelow tells whether an error was found at path or under it.
 func (d *decoder) failedBelow(path string) bool {

@@ -33,6 +33,16 @@ func Counts(dst []Count, b *schema.Batch) []Count {
 	return dst
 }
 
+// Merge adds counts to dst.
+func Merge(dst, counts []Count) []Count {
+	at := 0
+	for _, c := range counts {
+		dst, at = find(dst, c.Table, c.Op)
+		dst[at].N += c.N
+	}
+	return dst
+}
+
 func find(counts []Count, t *schema.Table, op schema.Op) ([]Count, int) {
 	for i := len(counts) - 1; i >= max(0, len(counts)-maxCounts); i-- {
 		if counts[i].Table == t && counts[i].Op == op {

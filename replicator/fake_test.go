@@ -1,0 +1,559 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sinks"
+	"github.com/rowferry/rowferry/sources"
+)
+
+// world is a source's database and a target's, which outlive every attempt and every daemon. It checks the engine's
+// side of both contracts as it goes.
+type world struct {
+	mu sync.Mutex // guards everything below
+	// the source
+	transactions []int // rows of each; transaction i has id i+1
+	parts        int   // transactions of more rows leave in parts of so many
+	perBatch     int   // at most so many transactions in a batch
+	chunks       int   // of existing rows, over two tables
+	finite       bool  // io.EOF after the last transaction
+	barrier      bool  // Finish gives a position
+	locked       bool
+	lost         chan struct{}
+	slot         bool
+	acked        int
+	out          int // batches not released
+	// the target
+	limits  sinks.Limits
+	epoch   int
+	held    sinks.Held
+	applied []int       // ids, in the order they became durable
+	copied  map[int]int // chunk → how often it is there
+	tables  int         // announcements
+	groups  int
+	largest int // rows of a group with more than one batch
+
+	random *rand.Rand
+	inject func(call string) error // may sleep; called at every call of either contract, without the lock
+	broken []string                // what the engine did wrong
+	wake   chan struct{}           // closed and replaced at every durable group
+}
+
+func newWorld(seed int64) *world {
+	return &world{
+		random: rand.New(rand.NewSource(seed)), perBatch: 3, parts: 10, copied: map[int]int{},
+		limits: sinks.Limits{Lanes: 1, CopyLanes: 2, Stage: true}, wake: make(chan struct{}),
+		inject: none, acked: -3,
+	}
+}
+
+// fault is what happens at a call.
+func (w *world) fault(call string) error {
+	w.mu.Lock()
+	inject := w.inject
+	w.mu.Unlock()
+	return inject(call)
+}
+
+// faults replaces what happens at calls.
+func (w *world) faults(inject func(call string) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inject = inject
+}
+
+// none lets every call succeed.
+func none(string) error { return nil }
+
+func (w *world) wrong(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+func (w *world) intn(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.random.Intn(n)
+}
+
+const (
+	creating = -2
+	copying  = -1
+)
+
+func at(n int) schema.Position { return schema.Position{Format: "fake/1", Token: strconv.Itoa(n)} }
+
+func placeOf(p schema.Position) int {
+	if p.IsZero() {
+		return -3
+	}
+	n, err := strconv.Atoi(p.Token)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+var (
+	tableA = (&schema.Table{Schema: "public", Name: "a", Columns: []schema.Column{{Name: "id", Kind: schema.KindInt64}}}).WithVersion()
+	tableB = (&schema.Table{Schema: "public", Name: "b", Columns: []schema.Column{{Name: "id", Kind: schema.KindInt64}}}).WithVersion()
+)
+
+// source half
+
+type fakeSource struct{ *world }
+
+func (s fakeSource) Identify(context.Context) (schema.SourceID, error) {
+	return "fake", s.fault("identify")
+}
+
+func (s fakeSource) Lock(context.Context) (<-chan struct{}, func(), error) {
+	if err := s.fault("lock"); err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.locked {
+		return nil, nil, fault.InUse("somebody")
+	}
+	s.locked = true
+	s.lost = make(chan struct{})
+	return s.lost, func() { s.mu.Lock(); s.locked = false; s.mu.Unlock() }, nil
+}
+
+func (s fakeSource) Stream(_ context.Context, from schema.Position, _ []schema.State) (sources.Stream, error) {
+	if err := s.fault("stream"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked = placeOf(from)
+	if s.acked < 0 {
+		s.acked = -3 // from nothing, or from a copy that has to begin anew
+	}
+	return &fakeStream{world: s.world, next: placeOf(from), acks: make(chan struct{}, 1)}, nil
+}
+
+type fakeStream struct {
+	*world
+	next   int // place to continue after
+	step   int // of the first copy
+	inPart int // rows of the next transaction already handed over
+	acks   chan struct{}
+	closed bool
+}
+
+func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
+	if err := s.fault("next"); err != nil {
+		return nil, err
+	}
+	if s.next < 0 {
+		return s.first(ctx)
+	}
+	s.mu.Lock()
+	more := s.next < len(s.transactions)
+	s.mu.Unlock()
+	if !more {
+		if s.finite {
+			return nil, io.EOF
+		}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	b := s.batch()
+	b.Phase = schema.PhaseStream
+	s.mu.Lock()
+	rows := s.transactions[s.next]
+	s.mu.Unlock()
+	if rows > s.parts {
+		n := min(s.parts, rows-s.inPart)
+		s.fill(b, s.next+1, n)
+		s.inPart += n
+		b.Part = schema.PartMore
+		if s.inPart == rows {
+			b.Part, s.inPart = schema.PartLast, 0
+			s.next++
+			b.Upto = at(s.next)
+		}
+		return b, nil
+	}
+	for n := 1 + s.intn(s.perBatch); n > 0; n-- {
+		s.mu.Lock()
+		if s.next == len(s.transactions) || s.transactions[s.next] > s.parts {
+			s.mu.Unlock()
+			break
+		}
+		rows := s.transactions[s.next]
+		s.mu.Unlock()
+		s.next++
+		s.fill(b, s.next, rows)
+	}
+	b.Upto = at(s.next)
+	if s.intn(8) == 0 {
+		b.Tables = []*schema.Table{tableA}
+	}
+	return b, nil
+}
+
+// first plays the first copy, or plays it again.
+func (s *fakeStream) first(ctx context.Context) (*schema.Batch, error) {
+	b := s.batch()
+	step := s.step
+	s.step++
+	switch {
+	case step == 0:
+		b.Phase, b.Upto, b.Made = schema.PhaseCreating, at(creating), []string{"slot:x"}
+	case step == 1:
+		if err := s.awaitAck(ctx, creating); err != nil {
+			b.Release()
+			return nil, err
+		}
+		s.mu.Lock()
+		s.slot = true
+		s.mu.Unlock()
+		b.Phase, b.Upto = schema.PhaseCopy, at(copying)
+		b.Tables = []*schema.Table{tableA, tableB}
+		b.Plan = []schema.CopyPlan{{Table: tableA, Rows: 10, Bytes: 100}, {Table: tableB, Rows: -1, Bytes: -1}}
+	case step-2 < s.chunks:
+		if err := s.awaitAck(ctx, copying); err != nil {
+			b.Release()
+			return nil, err
+		}
+		chunk := step - 2
+		b.Copy = &schema.Copy{Table: tableA, Chunk: int64(chunk), Lane: chunk % 3, Rows: 5, Raw: []byte(strconv.Itoa(chunk))}
+	default:
+		b.Phase, b.Upto = schema.PhaseStream, at(0)
+		s.next = 0
+	}
+	return b, nil
+}
+
+func (s *fakeStream) awaitAck(ctx context.Context, place int) error {
+	for {
+		s.mu.Lock()
+		ok := s.acked >= place
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-s.acks:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *fakeStream) batch() *schema.Batch {
+	s.mu.Lock()
+	s.out++
+	s.mu.Unlock()
+	return schema.NewBatch(func(b *schema.Batch) {
+		// Whoever still looks at the batch will see that it is gone.
+		clear(b.Values)
+		b.Copy = nil
+		s.mu.Lock()
+		s.out--
+		s.mu.Unlock()
+	})
+}
+
+// fill appends rows of a transaction.
+func (s *fakeStream) fill(b *schema.Batch, id, rows int) {
+	b.Transactions = append(b.Transactions, schema.Transaction{
+		ID: uint64(id), CommitTime: time.Now().UnixMicro(), First: int32(len(b.Changes)), Count: int32(rows),
+	})
+	for range rows {
+		b.Changes = append(b.Changes, schema.Change{
+			Op: schema.OpCreate, Table: tableA, After: schema.Row{First: int32(len(b.Values)), Count: 1},
+		})
+		b.Values = append(b.Values, schema.IntValue(int64(id)))
+	}
+}
+
+func (s *fakeStream) Ack(_ context.Context, upto schema.Position) error {
+	if err := s.fault("ack"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := placeOf(upto)
+	if n > placeOf(s.held.Position) {
+		s.wrong("acknowledged %d, the ledger is at %d", n, placeOf(s.held.Position))
+	}
+	if n < s.acked {
+		s.wrong("acknowledged %d after %d", n, s.acked)
+	}
+	s.acked = n
+	select {
+	case s.acks <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (s *fakeStream) Finish() *schema.Batch {
+	if !s.barrier || s.next < 0 {
+		return nil
+	}
+	b := s.batch()
+	b.Upto, b.Phase = at(s.next), schema.PhaseStream
+	return b
+}
+
+func (s *fakeStream) Close() error {
+	if s.closed {
+		s.mu.Lock()
+		s.wrong("stream closed twice")
+		s.mu.Unlock()
+	}
+	s.closed = true
+	return s.fault("stream.close")
+}
+
+// sink half
+
+type fakeSink struct{ *world }
+
+func (s fakeSink) Open(context.Context, sinks.Claim) (sinks.Writer, sinks.Held, error) {
+	if err := s.fault("open"); err != nil {
+		return nil, sinks.Held{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	h := s.held
+	h.Limits = s.limits
+	return &fakeWriter{world: s.world, epoch: s.epoch, staged: map[int][]int{}}, h, nil
+}
+
+type fakeWriter struct {
+	*world
+	epoch   int
+	moving  int
+	copying int
+	staging bool
+	closed  bool
+	staged  map[int][]int
+}
+
+type fakePayload struct{ b *schema.Batch }
+
+func (p fakePayload) Rows() int  { return p.b.Rows() }
+func (p fakePayload) Bytes() int { return p.b.Bytes() }
+
+// ids are the transactions of its rows, one for each row.
+func (p fakePayload) ids() []int {
+	var out []int
+	for _, c := range p.b.Changes {
+		id, err := strconv.Atoi(string(p.b.Row(c.After)[0].AppendText(nil, nil)))
+		if err != nil {
+			id = -1 // released
+		}
+		out = append(out, id)
+	}
+	return out
+}
+
+func (w *fakeWriter) Encode(b *schema.Batch) (sinks.Payload, error) {
+	if err := w.fault("encode"); err != nil {
+		return nil, err
+	}
+	return fakePayload{b}, nil
+}
+
+func (w *fakeWriter) Stage(_ context.Context, lane int, p sinks.Payload) error {
+	w.mu.Lock()
+	if w.moving+w.copying > 0 {
+		w.wrong("a part is staged beside others")
+	}
+	w.moving++
+	w.staging = true
+	w.mu.Unlock()
+	err := w.fault("stage")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.moving--
+	if err != nil {
+		return err
+	}
+	w.staged[lane] = append(w.staged[lane], p.(fakePayload).ids()...)
+	return nil
+}
+
+func (w *fakeWriter) Commit(ctx context.Context, g sinks.Group) error {
+	w.mu.Lock()
+	w.check(g)
+	w.mu.Unlock()
+	err := w.fault("commit")
+	if err == nil && g.Copy == nil {
+		err = w.turn(ctx, g.Seq)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() {
+		if g.Copy != nil {
+			w.copying--
+		} else {
+			w.moving--
+		}
+	}()
+	switch {
+	case err != nil:
+		return err
+	case w.closed:
+		w.wrong("commit on a closed writer")
+	case w.epoch != w.world.epoch:
+		return fault.Fence(errors.New("a newer writer is open"))
+	}
+	w.apply(g)
+	close(w.wake)
+	w.wake = make(chan struct{})
+	w.mu.Unlock()
+	err = w.fault("commit.reply")
+	w.mu.Lock()
+	if err != nil {
+		return fault.Unknown(err)
+	}
+	return nil
+}
+
+// check holds the engine to the contract of Writer. The lock is held.
+func (w *fakeWriter) check(g sinks.Group) {
+	rows := 0
+	for _, p := range g.Payloads {
+		rows += p.Rows()
+	}
+	if g.Copy != nil {
+		w.copying++
+		if w.moving > 0 || w.copying > w.limits.CopyLanes || len(g.Payloads) != 1 || g.Lane >= w.limits.CopyLanes {
+			w.wrong("copied rows: %d moving, %d copying, lane %d", w.moving, w.copying, g.Lane)
+		}
+		return
+	}
+	w.moving++
+	w.groups++
+	if w.copying > 0 || w.moving > w.limits.Lanes || g.Lane >= w.limits.Lanes {
+		w.wrong("group %d: %d moving, %d copying, lane %d", g.Seq, w.moving, w.copying, g.Lane)
+	}
+	if len(g.Payloads) > 1 {
+		w.largest = max(w.largest, rows)
+		if w.limits.Stage && w.limits.Rows > 0 && rows > w.limits.Rows {
+			w.wrong("group %d has %d rows", g.Seq, rows)
+		}
+	}
+	if w.staging && (len(g.Payloads) != 1 || w.moving > 1) {
+		w.wrong("group %d ends a staged transaction and does not run alone", g.Seq)
+	}
+	w.staging = false
+}
+
+// turn waits until all earlier groups are durable.
+func (w *fakeWriter) turn(ctx context.Context, seq int64) error {
+	for {
+		w.mu.Lock()
+		durable, wake := w.held.Seq, w.wake
+		w.mu.Unlock()
+		if durable+1 >= seq {
+			return nil
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// apply is the moment a group becomes durable. The lock is held.
+func (w *fakeWriter) apply(g sinks.Group) {
+	if g.Copy != nil {
+		w.copied[int(g.Copy.Chunk)]++
+		return
+	}
+	if g.Seq != w.held.Seq+1 {
+		w.wrong("group %d follows %d", g.Seq, w.held.Seq)
+	}
+	if g.Upto.IsZero() {
+		w.wrong("group %d has no position", g.Seq)
+	}
+	if g.Phase == schema.PhaseCreating {
+		clear(w.copied)
+	}
+	w.held.Seq, w.held.Position, w.held.Phase = g.Seq, g.Upto, g.Phase
+	w.tables += len(g.Tables)
+	ids := w.staged[g.Lane]
+	delete(w.staged, g.Lane)
+	for _, p := range g.Payloads {
+		ids = append(ids, p.(fakePayload).ids()...)
+	}
+	for len(ids) > 0 {
+		id := ids[0]
+		n := len(ids)
+		if i := slices.IndexFunc(ids, func(v int) bool { return v != id }); i >= 0 {
+			n = i
+		}
+		if id < 1 || id > len(w.transactions) || n != w.transactions[id-1] {
+			w.wrong("transaction %d is here with %d rows", id, n)
+		}
+		w.applied = append(w.applied, id)
+		ids = ids[n:]
+	}
+}
+
+func (w *fakeWriter) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	return w.fault("writer.close")
+}
+
+// phase is the ledger's.
+func (w *world) phase() schema.Phase {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held.Phase
+}
+
+// complete tells whether the target holds all of the source.
+func (w *world) complete() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held.Phase == schema.PhaseStream && placeOf(w.held.Position) == len(w.transactions)
+}
+
+// verdict lists everything that is not as it should be once the target is complete.
+func (w *world) verdict() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := slices.Clone(w.broken)
+	for i, id := range w.applied {
+		if id != i+1 {
+			out = append(out, fmt.Sprintf("transaction %d stands at place %d", id, i+1))
+		}
+	}
+	if len(w.applied) != len(w.transactions) {
+		out = append(out, fmt.Sprintf("got %d transactions, want %d", len(w.applied), len(w.transactions)))
+	}
+	for chunk := range w.chunks {
+		if w.copied[chunk] != 1 {
+			out = append(out, fmt.Sprintf("chunk %d is there %d times", chunk, w.copied[chunk]))
+		}
+	}
+	if w.out != 0 {
+		out = append(out, fmt.Sprintf("%d batches were not released", w.out))
+	}
+	if w.locked {
+		out = append(out, "the lock is held")
+	}
+	return out
+}
