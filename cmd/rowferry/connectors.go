@@ -12,7 +12,9 @@ import (
 	"github.com/rowferry/rowferry/replicator/config"
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
+	"github.com/rowferry/rowferry/sinks/file"
 	"github.com/rowferry/rowferry/sources"
+	pgsource "github.com/rowferry/rowferry/sources/postgres"
 )
 
 // sourceConnector is a kind of source: how it is configured, made and named.
@@ -39,7 +41,19 @@ type connectors struct {
 
 // allConnectors is the table itself.
 func allConnectors() connectors {
-	return connectors{}
+	postgresURLs, fileURLs := []string{"postgres", "postgresql"}, []string{"file"}
+	return connectors{
+		sources: []sourceConnector{
+			sourceOf(config.Kind{Name: "postgres", Title: "a Postgres database, 14 to 18", Schemes: postgresURLs},
+				pgsource.Codes, pgsource.New, func(c *pgsource.Config) string { return c.URL }),
+		},
+		targets: []targetConnector{
+			targetOf(config.Kind{Name: "file", Title: "a file of JSON, one object a line", Schemes: fileURLs},
+				file.Codes, file.New, func(c *file.Config) string { return c.URL }),
+			targetOf(config.Kind{Name: "stdout", Title: "the same on standard output, at least once", Schemes: []string{"stdout"}},
+				file.Codes, file.NewStdout, func(c *file.StdoutConfig) string { return c.URL }),
+		},
+	}
 }
 
 // sourceOf fills a row of the table from a connector's typed parts.
