@@ -176,6 +176,17 @@ func (b *batcher) flush() *schema.Batch {
 	return out
 }
 
+// rest hands over the whole transactions gathered, nil when there are none. The open transaction is given up.
+func (b *batcher) rest() *schema.Batch {
+	switch {
+	case !b.holds():
+		return nil
+	case b.open:
+		return b.cut()
+	}
+	return b.flush()
+}
+
 // barrier is a batch that holds nothing but a position.
 func (b *batcher) barrier(at LSN) *schema.Batch {
 	out := b.pool.get(nil)

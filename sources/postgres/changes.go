@@ -117,9 +117,6 @@ func (t *tail) commitStreamed(ctx context.Context) error {
 // replayStep takes in one message of the transaction that is read back, and ends it after the last.
 func (t *tail) replayStep(ctx context.Context) (*schema.Batch, error) {
 	r := t.replay
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
 	f, err := r.frames.next()
 	if errors.Is(err, io.EOF) {
 		t.replay = nil

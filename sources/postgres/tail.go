@@ -68,6 +68,7 @@ type tail struct {
 	shut      func(ctx context.Context) error // ends the connection
 
 	msg      message
+	failed   error   // ends the stream
 	replay   *replay // of a streamed transaction that committed
 	inTx     bool    // between Begin and Commit
 	dropping bool    // the open transaction is before cfg.from
@@ -159,29 +160,35 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 // Next gives the next batch: whole transactions, a part of a large one, or a barrier. It returns as soon as a
 // transaction is complete and nothing more has arrived, and while catching up when a batch is full. When ctx ends
 // it gives a barrier that is due no sooner than that, so that a clean stop is as far as it can be, and after that
-// the error. What was gathered stays for the next call.
+// the error. What was gathered stays for the next call. Every other error is final, and comes after the transactions
+// that were complete before it.
 func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
-	for {
+	for t.failed == nil {
+		if t.replay != nil && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		batch, err := t.step(ctx)
-		switch {
-		case errors.Is(err, errShort):
-			if batch = t.due(false); batch != nil {
-				return t.hand(batch), nil
+		if errors.Is(err, errShort) {
+			if batch = t.due(false); batch == nil {
+				err = t.fill(ctx)
 			}
-			if err := t.fill(ctx); err != nil {
-				if ctx.Err() != nil {
-					if batch = t.due(true); batch != nil {
-						return t.hand(batch), nil
-					}
+			if err != nil && ctx.Err() != nil {
+				if batch = t.due(true); batch == nil {
+					return nil, err
 				}
-				return nil, err
 			}
-		case err != nil:
-			return nil, err
-		case batch != nil:
+		}
+		if batch != nil {
 			return t.hand(batch), nil
 		}
+		if err != nil {
+			t.failed = err
+			if batch = t.batches.rest(); batch != nil { // what came before it counts
+				return t.hand(batch), nil
+			}
+		}
 	}
+	return nil, t.failed
 }
 
 // hand notes what the position of a batch moves.
