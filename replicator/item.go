@@ -85,6 +85,9 @@ func (u *unit) group() sinks.Group {
 		g.Made = append(g.Made, b.Made...)
 		g.State = append(g.State, b.State...)
 	}
+	if u.kind == copyUnit {
+		g.Upto = schema.Position{} // copied rows move no position
+	}
 	return g
 }
 
