@@ -31,6 +31,7 @@ type Extent struct {
 	Length int64  `json:"length"` // bytes of it that count
 	From   int64  `json:"from"`   // where the bytes begin that CRC covers
 	CRC    uint32 `json:"crc"`    // CRC-32C of the bytes from From to Length
+	Since  int64  `json:"since"`  // when its first line was written, in seconds since 1970
 }
 
 // Move is a change of files that is under way: it is noted before and after, so that a crash between the two is

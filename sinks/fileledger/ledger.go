@@ -76,10 +76,10 @@ func match(path string, was, now sinks.Claim) error {
 }
 
 // Take makes the caller the writer: the epoch is raised, and the ledger rewritten, so that an older writer finds
-// its file replaced. data is how much of the data counts from here on.
+// its file replaced. data is how much of the data counts from here on; a move that was under way has been finished.
 func (l *Ledger) Take(ctx context.Context, c sinks.Claim, data Extent) error {
 	next := l.State
-	next.Claim, next.Data = c, data
+	next.Claim, next.Data, next.Moving = c, data, ""
 	next.Epoch++
 	if next.Records == nil {
 		next.Records, next.Counts = map[string][]byte{}, map[string]Tally{}

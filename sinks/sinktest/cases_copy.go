@@ -203,9 +203,12 @@ func closeLeavesNothing(r *run) {
 	if err := goleak.Find(ignore); err != nil {
 		r.fatalf("goroutines left behind: %v", err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for openFiles(r) > before && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond) // a server's side of a connection may close late
+	ctx, cancel := r.context()
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond) // what a library closes in the background may be closed late
+	defer tick.Stop()
+	for openFiles(r) > before && ctx.Err() == nil {
+		<-tick.C
 	}
 	if after := openFiles(r); after > before {
 		r.fatalf("descriptors: got %d open, want %d as before", after, before)

@@ -50,6 +50,7 @@ type Target struct {
 type kase struct {
 	name string
 	run  func(r *run)
+	luck bool // how it ends depends on timing: its waiver does not go stale
 }
 
 // Run plays every case against h, each on a fresh target.
@@ -66,7 +67,7 @@ func Run(t *testing.T, h Harness) {
 				c.run(r)
 			}()
 			switch {
-			case waived && !r.failed:
+			case waived && !r.failed && !c.luck:
 				t.Errorf("the case passes: remove its waiver %q", reason)
 			case waived:
 				t.Skipf("waived: %s", reason)
@@ -83,29 +84,29 @@ func Run(t *testing.T, h Harness) {
 // cases lists the suite.
 func cases() []kase {
 	return []kase{
-		{"open_of_nothing", openOfNothing},
-		{"commit_moves_the_position", commitMovesThePosition},
-		{"barrier_moves_the_position", barrierMovesThePosition},
-		{"every_operation", everyOperation},
-		{"groups_in_order", groupsInOrder},
-		{"several_batches_in_a_group", severalBatchesInAGroup},
-		{"encode_in_parallel", encodeInParallel},
-		{"messages_and_schema_changes_pass", messagesAndSchemaChangesPass},
-		{"kill_leaves_nothing_half_done", killLeavesNothingHalfDone},
-		{"cancelled_commit_is_whole_or_nothing", cancelledCommitIsWholeOrNothing},
-		{"cancelled_context_returns", cancelledContextReturns},
-		{"second_writer_shuts_out_the_first", secondWriterShutsOutTheFirst},
-		{"other_source_is_refused", otherSourceIsRefused},
-		{"other_scope_is_refused", otherScopeIsRefused},
-		{"stage_is_invisible_until_commit", stageIsInvisibleUntilCommit},
-		{"stage_is_dropped_by_close", stageIsDroppedByClose},
-		{"copy_on_lanes", copyOnLanes},
-		{"copied_rows_as_changes", copiedRowsAsChanges},
-		{"creating_undoes_the_copy", creatingUndoesTheCopy},
-		{"state_round_trip", stateRoundTrip},
-		{"made_round_trip", madeRoundTrip},
-		{"inspect_shuts_out_nobody", inspectShutsOutNobody},
-		{"forget", forget},
-		{"close_leaves_nothing", closeLeavesNothing},
+		{name: "open_of_nothing", run: openOfNothing},
+		{name: "commit_moves_the_position", run: commitMovesThePosition},
+		{name: "barrier_moves_the_position", run: barrierMovesThePosition},
+		{name: "every_operation", run: everyOperation},
+		{name: "groups_in_order", run: groupsInOrder},
+		{name: "several_batches_in_a_group", run: severalBatchesInAGroup},
+		{name: "encode_in_parallel", run: encodeInParallel},
+		{name: "messages_and_schema_changes_pass", run: messagesAndSchemaChangesPass},
+		{name: "kill_leaves_nothing_half_done", run: killLeavesNothingHalfDone},
+		{name: "cancelled_commit_is_whole_or_nothing", run: cancelledCommitIsWholeOrNothing, luck: true},
+		{name: "cancelled_context_returns", run: cancelledContextReturns},
+		{name: "second_writer_shuts_out_the_first", run: secondWriterShutsOutTheFirst},
+		{name: "other_source_is_refused", run: otherSourceIsRefused},
+		{name: "other_scope_is_refused", run: otherScopeIsRefused},
+		{name: "stage_is_invisible_until_commit", run: stageIsInvisibleUntilCommit},
+		{name: "stage_is_dropped_by_close", run: stageIsDroppedByClose},
+		{name: "copy_on_lanes", run: copyOnLanes},
+		{name: "copied_rows_as_changes", run: copiedRowsAsChanges},
+		{name: "creating_undoes_the_copy", run: creatingUndoesTheCopy},
+		{name: "state_round_trip", run: stateRoundTrip},
+		{name: "made_round_trip", run: madeRoundTrip},
+		{name: "inspect_shuts_out_nobody", run: inspectShutsOutNobody},
+		{name: "forget", run: forget},
+		{name: "close_leaves_nothing", run: closeLeavesNothing},
 	}
 }
