@@ -1,0 +1,172 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sinks/apply"
+)
+
+// adopt looks at the target's table and decides how rows of t are written to it. A table that is missing is made,
+// and columns that t has gained over previous are added, where the settings say so. Nothing may be on its way.
+func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, error) {
+	if err := checkNames(t); err != nil {
+		return nil, err
+	}
+	r, err := l.look(ctx, t.Schema, t.Name)
+	if errors.Is(err, errNoTable) {
+		if !l.w.cfg.Tables.Create {
+			return nil, fault.Halt("target.table_missing", fmt.Errorf("the target has no table %s", t),
+				"create it as the source has it (pg_dump --schema-only --table='"+t.String()+"'),\n"+
+					"or set tables.create to have Rowferry make it")
+		}
+		if err := l.create(ctx, t); err != nil {
+			return nil, fmt.Errorf("creating table %s: %w", t, err)
+		}
+		r, err = l.look(ctx, t.Schema, t.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at table %s: %w", t, err)
+	}
+	p, err := newPlan(t, r)
+	var missing *apply.MissingError
+	if !errors.As(err, &missing) {
+		return p, err
+	}
+	if l.w.cfg.SchemaChanges != "add_columns" || !gained(t, previous, missing.Columns) {
+		return nil, l.mismatch(ctx, missing)
+	}
+	if err := l.addColumns(ctx, t, missing.Columns); err != nil {
+		return nil, fmt.Errorf("adding columns to %s: %w", t, err)
+	}
+	if r, err = l.look(ctx, t.Schema, t.Name); err != nil {
+		return nil, fmt.Errorf("looking at table %s: %w", t, err)
+	}
+	return newPlan(t, r)
+}
+
+// gained tells whether the columns are new in t, so that no row written before had them. Without a previous version
+// the table is new to the stream, and nothing tells.
+func gained(t, previous *schema.Table, columns []int) bool {
+	if previous == nil {
+		return false
+	}
+	for _, i := range columns {
+		for n := range previous.Columns {
+			if previous.Columns[n].Name == t.Columns[i].Name {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// mismatch is the halt for a table that lacks columns, with the statement that mends it.
+func (l *lane) mismatch(ctx context.Context, e *apply.MissingError) error {
+	remedy := "make the target's table as the source's:"
+	for _, i := range e.Columns {
+		typ, err := l.typeFor(ctx, &e.Table.Columns[i])
+		if err != nil {
+			return err
+		}
+		remedy += "\n" + addColumn(e.Table, i, typ) + ";"
+	}
+	return fault.Halt("target.schema_mismatch", e, remedy+"\nor set schema_changes: add_columns for columns added from now on")
+}
+
+// addColumn is the statement that adds one column. It is never NOT NULL: rows that are there have no value for it.
+func addColumn(t *schema.Table, i int, typ string) string {
+	return "ALTER TABLE " + quoteTable(t.Schema, t.Name) + " ADD COLUMN " + quoteName(t.Columns[i].Name) + " " + typ
+}
+
+// addColumns alters the target's table inside the transaction that brings the first rows with the columns.
+func (l *lane) addColumns(ctx context.Context, t *schema.Table, columns []int) error {
+	l.altered = true
+	for _, i := range columns {
+		typ, err := l.typeFor(ctx, &t.Columns[i])
+		if err != nil {
+			return err
+		}
+		if _, err := l.exec(ctx, addColumn(t, i, typ)); err != nil {
+			return err
+		}
+		l.w.rt.Log.Info().Str("table", t.String()).Str("column", t.Columns[i].Name).Str("type", typ).
+			Msg("added a column at the target")
+	}
+	return nil
+}
+
+// create makes the table, and its schema if that is missing.
+func (l *lane) create(ctx context.Context, t *schema.Table) error {
+	l.altered = true
+	types := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		typ, err := l.typeFor(ctx, &t.Columns[i])
+		if err != nil {
+			return err
+		}
+		types[i] = typ
+	}
+	rows, err := l.rows(ctx, `SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1`, t.Schema)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		if _, err := l.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(t.Schema)); err != nil {
+			return err
+		}
+		l.w.made("schema:" + schema.QuoteName(t.Schema))
+	}
+	if _, err := l.exec(ctx, createTable(t, types)); err != nil {
+		return err
+	}
+	l.w.made("table:" + t.String())
+	l.w.rt.Log.Info().Str("table", t.String()).Msg("created a table at the target")
+	return nil
+}
+
+// createTable is the statement that makes a table: columns, NOT NULL, and the key that names its rows.
+func createTable(t *schema.Table, types []string) string {
+	var b strings.Builder
+	b.WriteString("CREATE TABLE " + quoteTable(t.Schema, t.Name) + " (")
+	for i := range t.Columns {
+		comma(&b, i)
+		b.WriteString(quoteName(t.Columns[i].Name) + " " + types[i])
+		if t.Columns[i].NotNull {
+			b.WriteString(" NOT NULL")
+		}
+	}
+	key, word := t.Key(), "PRIMARY KEY"
+	if len(key) == 0 && t.Identity == schema.IdentityIndex {
+		key, word = t.IdentKey(), "UNIQUE"
+	}
+	if len(key) > 0 {
+		b.WriteString(", " + word + " (")
+		for n, i := range key {
+			comma(&b, n)
+			b.WriteString(quoteName(t.Columns[i].Name))
+		}
+		b.WriteString(")")
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// checkNames refuses names the target would change.
+func checkNames(t *schema.Table) error {
+	names := []string{t.Schema, t.Name}
+	for i := range t.Columns {
+		names = append(names, t.Columns[i].Name)
+	}
+	for _, name := range names {
+		if name == "" || len(name) > maxNameBytes || strings.ContainsRune(name, 0) {
+			return fault.Halt("target.schema_mismatch", fmt.Errorf("the name %.100q in %s cannot be a name at the target", name, t),
+				"rename the table on the way with a transform, or leave it out")
+		}
+	}
+	return nil
+}

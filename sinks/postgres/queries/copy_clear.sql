@@ -1,0 +1,1 @@
+DELETE FROM rowferry.copy WHERE pipeline = $1

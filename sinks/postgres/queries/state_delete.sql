@@ -1,0 +1,1 @@
+DELETE FROM rowferry.state WHERE pipeline = $1 AND key = $2
