@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -248,9 +249,7 @@ func (t *tail) drain() {
 	if t.goodbye == nil || t.reporter.broken() || t.goodbye() != nil {
 		return
 	}
-	if t.conn.SetReadDeadline(time.Now().Add(closeTimeout/2)) != nil {
-		return
-	}
+	end := time.Now().Add(closeTimeout / 2)
 	for {
 		kind, body, err := t.wire.header()
 		switch {
@@ -262,7 +261,11 @@ func (t *tail) drain() {
 				continue
 			}
 		}
-		if _, err := t.wire.fill(); err != nil {
+		// A context that ended just now may still set a deadline of its own, so that ours is set each time.
+		if !time.Now().Before(end) || t.conn.SetReadDeadline(end) != nil {
+			return
+		}
+		if _, err := t.wire.fill(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 	}
