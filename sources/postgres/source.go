@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,8 +24,11 @@ type Source struct {
 	rt  sources.Runtime
 	log zerolog.Logger
 
-	mu        sync.Mutex // guards published
+	pinned time.Duration // how long a transaction may be open before Observe reports it
+
+	mu        sync.Mutex // guards what follows
 	published *published // what the stream that is open was begun with, for Observe
+	lookAgain time.Time  // when Observe reads the catalog next
 }
 
 // New makes a source. It connects to nothing.
@@ -39,7 +43,7 @@ func New(cfg Config, rt sources.Runtime) (*Source, error) {
 	if rt.Snapshot.ChunkSize <= 0 {
 		rt.Snapshot.ChunkSize = 64 << 20
 	}
-	return &Source{cfg: cfg, rt: rt, log: rt.Log}, nil
+	return &Source{cfg: cfg, rt: rt, log: rt.Log, pinned: pinned}, nil
 }
 
 // server is what a server says of itself.
