@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +20,10 @@ import (
 )
 
 // Handler answers from report and metrics; both are asked for each request.
-func Handler(report func() progress.Report, metrics prometheus.Gatherer) http.Handler {
+//
+// A page in a browser may not read what a daemon on loopback says by giving its own name that address (DNS
+// rebinding): requests have to name an address, localhost, or one of hosts.
+func Handler(report func() progress.Report, metrics prometheus.Gatherer, hosts ...string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
@@ -31,7 +36,26 @@ func Handler(report func() progress.Report, metrics prometheus.Gatherer) http.Ha
 		// A client that went away is no error of ours.
 		_ = json.NewEncoder(w).Encode(report())
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !named(r.Host, hosts) {
+			text(w, http.StatusMisdirectedRequest, "this address is not served under that name\n")
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// named tells whether a Host header names this server.
+func named(host string, hosts []string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if host == "localhost" || net.ParseIP(host) != nil {
+		return true
+	}
+	return slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
 // readiness is 503 while any pipeline is starting; halted ones are listed and leave the daemon ready, so that
@@ -60,8 +84,7 @@ func text(w http.ResponseWriter, status int, body string) {
 	_, _ = w.Write([]byte(body))
 }
 
-// Serve answers on the listener until ctx ends, then closes it. The handler is wrapped to refuse requests that
-// name another host (DNS rebinding).
+// Serve answers on the listener until ctx ends, then closes it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{
 		Handler:           h,
