@@ -13,6 +13,7 @@ import (
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sinks/file"
+	pgsink "github.com/rowferry/rowferry/sinks/postgres"
 	"github.com/rowferry/rowferry/sources"
 	pgsource "github.com/rowferry/rowferry/sources/postgres"
 )
@@ -48,6 +49,8 @@ func allConnectors() connectors {
 				pgsource.Codes, pgsource.New, func(c *pgsource.Config) string { return c.URL }),
 		},
 		targets: []targetConnector{
+			targetOf(config.Kind{Name: "postgres", Title: "a Postgres database, 14 to 18", Schemes: postgresURLs},
+				pgsink.Codes, pgsink.New, func(c *pgsink.Config) string { return c.URL }),
 			targetOf(config.Kind{Name: "file", Title: "a file of JSON, one object a line", Schemes: fileURLs},
 				file.Codes, file.New, func(c *file.Config) string { return c.URL }),
 			targetOf(config.Kind{Name: "stdout", Title: "the same on standard output, at least once", Schemes: []string{"stdout"}},
