@@ -18,14 +18,14 @@ import (
 type AckWatch struct {
 	Source string // URL
 	Slot   string
-	// Ledger reads the position's token and phase from the target; empty when there is none.
-	Ledger func(ctx context.Context) (token string, err error)
+	Ledger Ledger
 	Every  time.Duration
 }
 
 // Run watches until the context ends. A source or target that is away is waited for.
 func (a AckWatch) Run(ctx context.Context, r *Report) error {
 	var source *pgx.Conn
+	defer a.Ledger.Close()
 	defer func() {
 		if source != nil {
 			_ = source.Close(context.WithoutCancel(ctx))
@@ -65,7 +65,7 @@ func (a AckWatch) look(ctx context.Context, r *Report, source *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	token, err := a.Ledger(ctx)
+	token, err := a.Ledger.Token(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,16 +76,12 @@ var errToken = errors.New("no postgres/1 token")
 
 // judgeAck compares a slot's confirmed position with a ledger's token.
 func judgeAck(r *Report, confirmed, token string) error {
-	parts := strings.Split(token, "/")
-	if token == "" || parts[len(parts)-1] == "creating" {
+	if token == "" || strings.HasSuffix(token, "/creating") {
 		return nil // the slot is being made: it begins where it begins
 	}
-	if len(parts) != 5 { // systemid/timeline/high/low/phase
-		return fmt.Errorf("%w: %q", errToken, token)
-	}
-	held, err := ParseLSN(parts[2] + "/" + parts[3])
+	held, _, err := ParseToken(token)
 	if err != nil {
-		return fmt.Errorf("%w: %q", errToken, token)
+		return err
 	}
 	told, err := ParseLSN(confirmed)
 	if err != nil {
@@ -109,20 +105,57 @@ func ParseLSN(s string) (uint64, error) {
 	return a<<32 | b, nil
 }
 
-// PostgresLedger reads the position that a Postgres target holds of a pipeline.
-func PostgresLedger(url, pipeline string) func(ctx context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		conn, err := pgx.Connect(ctx, url)
-		if err != nil {
+// ParseToken reads the token of a position of format postgres/1, systemid/timeline/LSN/phase: where in the log it
+// stands, and in which phase.
+func ParseToken(token string) (lsn uint64, phase string, err error) {
+	fields := strings.Split(token, "/")
+	if len(fields) != 4 {
+		return 0, "", fmt.Errorf("%w: %q", errToken, token)
+	}
+	lsn, err = strconv.ParseUint(fields[2], 16, 64)
+	if err != nil {
+		return 0, "", fmt.Errorf("%w: %q", errToken, token)
+	}
+	return lsn, fields[3], nil
+}
+
+// A Ledger reads the position's token from a target; it is empty when the target holds none.
+type Ledger interface {
+	Token(ctx context.Context) (string, error)
+	Close()
+}
+
+// PostgresLedger is the ledger of a pipeline in a Postgres target. It keeps one connection; it has one user.
+type PostgresLedger struct {
+	URL, Pipeline string
+
+	conn *pgx.Conn
+}
+
+// Token implements [Ledger].
+func (l *PostgresLedger) Token(ctx context.Context) (token string, err error) {
+	if l.conn == nil {
+		if l.conn, err = pgx.Connect(ctx, l.URL); err != nil {
 			return "", err
 		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		var token string
-		err = conn.QueryRow(ctx, `SELECT token FROM rowferry.ledger WHERE pipeline = $1 ORDER BY seq DESC LIMIT 1`, pipeline).Scan(&token)
-		var pg *pgconn.PgError
-		if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pg) && pg.Code == "42P01" {
-			return "", nil
-		}
-		return token, err
+	}
+	err = l.conn.QueryRow(ctx, `SELECT token FROM rowferry.ledger WHERE pipeline = $1 ORDER BY seq DESC LIMIT 1`, l.Pipeline).Scan(&token)
+	var pg *pgconn.PgError
+	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pg) && pg.Code == "42P01" {
+		return "", nil
+	}
+	if err != nil {
+		l.Close()
+	}
+	return token, err
+}
+
+// Close implements [Ledger].
+func (l *PostgresLedger) Close() {
+	if l.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = l.conn.Close(ctx)
+		l.conn = nil
 	}
 }

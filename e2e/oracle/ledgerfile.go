@@ -46,13 +46,17 @@ func ReadFileLedger(path string) (FileLedger, bool, error) {
 	return l, true, nil
 }
 
-// LedgerOfFile reads the position's token, for [AckWatch].
-func LedgerOfFile(path string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) {
-		l, _, err := ReadFileLedger(path)
-		return l.Position.Token, err
-	}
+// LedgerOfFile is the [Ledger] beside the file of changes at a path.
+type LedgerOfFile string
+
+// Token implements [Ledger].
+func (f LedgerOfFile) Token(context.Context) (string, error) {
+	l, _, err := ReadFileLedger(string(f))
+	return l.Position.Token, err
 }
+
+// Close implements [Ledger].
+func (LedgerOfFile) Close() {}
 
 // Settled compares a file of changes with its ledger after a clean stop: every byte counts.
 func Settled(r *Report, path string) error {

@@ -35,7 +35,7 @@ func pair(t *testing.T) (source, target string) {
 	target = server.NewDatabase(t)
 	servers.Exec(t, server.URL("postgres"), `DROP DATABASE `+name(t, target), `CREATE DATABASE `+name(t, target)+` TEMPLATE `+name(t, source))
 	servers.Exec(t, target, `CREATE SCHEMA rowferry; CREATE TABLE rowferry.ledger (pipeline text, seq bigint, phase text, token text);
-		INSERT INTO rowferry.ledger VALUES ('shop', 5, 'stream', '7/1/0/FF/stream')`)
+		INSERT INTO rowferry.ledger VALUES ('shop', 5, 'stream', '7/1/FF/stream')`)
 	return source, target
 }
 
@@ -142,11 +142,11 @@ func TestAckOracle(t *testing.T) {
 		want             Class
 		looked           int
 	}{
-		{"0/16B3748", "7/1/0/16B3748/stream", "", 1},
-		{"0/16B3747", "7/1/0/16B3748/stream", "", 1},
-		{"0/16B3749", "7/1/0/16B3748/stream", Acked, 1},
-		{"1/0", "7/1/0/FFFFFFFF/copy", Acked, 1},
-		{"1/0", "7/1/0/0/creating", "", 0},
+		{"0/16B3748", "7/1/16B3748/stream", "", 1},
+		{"0/16B3747", "7/1/16B3748/stream", "", 1},
+		{"0/16B3749", "7/1/16B3748/stream", Acked, 1},
+		{"1/0", "7/1/FFFFFFFF/copy", Acked, 1},
+		{"1/0", "7/1/0/creating", "", 0},
 		{"1/0", "", "", 0},
 	}
 	for _, test := range tests {
@@ -168,7 +168,7 @@ func TestAckWatchReadsSlotAndLedger(t *testing.T) {
 	source, target := pair(t)
 	servers.Exec(t, source, `SELECT pg_create_logical_replication_slot('acks', 'pgoutput')`)
 	r := &Report{}
-	watch := AckWatch{Source: source, Slot: "acks", Ledger: PostgresLedger(target, "shop"), Every: time.Millisecond}
+	watch := AckWatch{Source: source, Slot: "acks", Ledger: &PostgresLedger{URL: target, Pipeline: "shop"}, Every: time.Millisecond}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := watch.Run(ctx, r); err != nil {

@@ -8,10 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +59,7 @@ type Trial struct {
 	Daemon *daemon.Daemon // the last that was started
 
 	options Options
+	id      string
 	runner  *load.Runner
 	cancel  []context.CancelFunc
 	group   sync.WaitGroup
@@ -81,7 +82,7 @@ func New(ctx context.Context, o Options) (*Trial, error) {
 	runner.URL = o.Source
 	runner.Profile.Old = o.Old
 	runner.Profile.Canary = Canary
-	return &Trial{Report: &oracle.Report{}, options: o, runner: runner}, nil
+	return &Trial{Report: &oracle.Report{}, options: o, id: fmt.Sprintf("%08x", rand.Uint32()), runner: runner}, nil
 }
 
 // Start starts a daemon with these variables in its environment.
@@ -93,7 +94,7 @@ func (t *Trial) Start(env ...string) error {
 	for _, target := range t.options.Targets {
 		p := daemon.Pipeline{
 			Name: string(target), Source: t.options.Source,
-			InSource: daemon.Settings{"password": "${env:TRIAL_PASSWORD}"},
+			InSource: daemon.Settings{"password": "${env:TRIAL_PASSWORD}", "slot": daemon.Settings{"name": t.Slot(target)}},
 			Snapshot: daemon.Settings{"workers": 2, "chunk_size": "1MiB"},
 		}
 		for k, v := range t.options.InSource {
@@ -128,14 +129,11 @@ func (t *Trial) Load() *load.Runner { return t.runner }
 func (t *Trial) Begin(ctx context.Context) {
 	t.run(ctx, "the load", t.runner.Run)
 	for _, target := range t.options.Targets {
-		slot := "rowferry_" + string(target)
-		ledger := oracle.LedgerOfFile(t.Events())
 		if target == Postgres {
-			ledger = oracle.PostgresLedger(t.options.Target, string(target))
 			reader := oracle.Reader{Source: t.options.Source, Target: t.options.Target, Pipeline: string(target), Every: 150 * time.Millisecond}
 			t.run(ctx, "the reader", func(ctx context.Context) error { return reader.Run(ctx, t.Report) })
 		}
-		watch := oracle.AckWatch{Source: t.options.Source, Slot: slot, Ledger: ledger, Every: 20 * time.Millisecond}
+		watch := oracle.AckWatch{Source: t.options.Source, Slot: t.Slot(target), Ledger: t.ledger(target), Every: 20 * time.Millisecond}
 		t.run(ctx, "the watch of acknowledgements", func(ctx context.Context) error { return watch.Run(ctx, t.Report) })
 	}
 }
@@ -208,22 +206,29 @@ func (t *Trial) CatchUp(ctx context.Context) error {
 		return err
 	}
 	for _, target := range t.options.Targets {
-		for {
-			token, err := t.Token(ctx, target)
-			if err != nil {
-				return err
-			}
-			if parts := strings.Split(token, "/"); len(parts) == 5 && parts[4] == "stream" {
-				if at, err := oracle.ParseLSN(parts[2] + "/" + parts[3]); err == nil && at > want {
-					break
-				}
-			}
-			if err := t.stillGoing(ctx); err != nil {
-				return fmt.Errorf("catching up to %s, %s being at %s: %w", mark, target, token, err)
-			}
+		if err := t.awaitPosition(ctx, target, want); err != nil {
+			return fmt.Errorf("catching up to %s: %w", mark, err)
 		}
 	}
 	return nil
+}
+
+// awaitPosition waits until a target is past a position.
+func (t *Trial) awaitPosition(ctx context.Context, target Target, past uint64) error {
+	ledger := t.ledger(target)
+	defer ledger.Close()
+	for {
+		token, err := ledger.Token(ctx)
+		if err != nil {
+			return err
+		}
+		if at, phase, err := oracle.ParseToken(token); err == nil && at > past && phase == "stream" {
+			return nil
+		}
+		if err := t.stillGoing(ctx); err != nil {
+			return fmt.Errorf("%s being at %q: %w", target, token, err)
+		}
+	}
 }
 
 // stillGoing waits a moment; a halt and the daemon's end are errors.
@@ -247,12 +252,16 @@ func (t *Trial) stillGoing(ctx context.Context) error {
 	return nil
 }
 
-// Token is the position that a target holds.
-func (t *Trial) Token(ctx context.Context, target Target) (string, error) {
+func (t *Trial) ledger(target Target) oracle.Ledger {
 	if target == File {
-		return oracle.LedgerOfFile(t.Events())(ctx)
+		return oracle.LedgerOfFile(t.Events())
 	}
-	return oracle.PostgresLedger(t.options.Target, string(target))(ctx)
+	return &oracle.PostgresLedger{URL: t.options.Target, Pipeline: string(target)}
+}
+
+// Slot is the name of a pipeline's slot. Slots are the server's, so it is unique among trials.
+func (t *Trial) Slot(target Target) string {
+	return fmt.Sprintf("trial_%s_%s", target, t.id)
 }
 
 // AwaitFollowing waits until every pipeline follows its source.
@@ -294,7 +303,7 @@ func (t *Trial) judge(ctx context.Context) error {
 	defer source.Close(ctx)
 	var slots []string
 	for _, target := range t.options.Targets {
-		slots = append(slots, "rowferry_"+string(target))
+		slots = append(slots, t.Slot(target))
 	}
 	if err := awaitNone(ctx, source); err != nil {
 		return err
