@@ -62,7 +62,7 @@ func (c *Config) connString() (string, error) {
 		return "", errors.New("url: write sslmode instead of ssl")
 	}
 	// The mode is only known after the hosts are; any will do to find them.
-	probe, err := pgconn.ParseConfig(base + "?sslmode=disable")
+	probe, err := pgconn.ParseConfig(base + "?" + hostSettings(given).Encode())
 	if err != nil {
 		return "", errors.New("url: cannot be read as postgres://user@host:5432/database")
 	}
@@ -98,6 +98,17 @@ func (c *Config) connString() (string, error) {
 		}
 	}
 	return base + "?" + strings.ReplaceAll(given.Encode(), "+", "%20"), nil
+}
+
+// hostSettings is what a URL says behind its question mark of where the server is.
+func hostSettings(given url.Values) url.Values {
+	settings := url.Values{"sslmode": {"disable"}}
+	for _, key := range []string{"host", "port", "dbname", "service", "servicefile"} {
+		if given.Has(key) {
+			settings[key] = given[key]
+		}
+	}
+	return settings
 }
 
 // hostsOf lists the hosts of a connection string.

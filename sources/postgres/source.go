@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,8 +121,13 @@ func (c *Config) Describe() string {
 	if err != nil {
 		return "postgres"
 	}
-	base, _, _ := strings.Cut(text, "?")
-	parsed, err := pgconn.ParseConfig(base + "?sslmode=disable")
+	// Certificates are read when the mode asks for them; a description needs none.
+	base, query, _ := strings.Cut(text, "?")
+	given, err := url.ParseQuery(query)
+	if err != nil {
+		return "postgres"
+	}
+	parsed, err := pgconn.ParseConfig(base + "?" + hostSettings(given).Encode())
 	if err != nil {
 		return "postgres"
 	}
