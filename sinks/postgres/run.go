@@ -67,7 +67,7 @@ func (l *lane) step(ctx context.Context, n int) error {
 	switch {
 	case !s.Bulk || len(s.Rows) < bulkRows || s.Shape != nil && len(s.Shape.Columns) == 0:
 		return l.singles(ctx, n, p)
-	case s.Op == apply.Insert && len(s.Rows) >= copyMin:
+	case s.Op == apply.Insert && len(s.Rows) >= l.w.copyMin:
 		return l.copyRows(ctx, n, p)
 	}
 	return l.bulk(ctx, n, p)

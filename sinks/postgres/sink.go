@@ -82,7 +82,10 @@ func (s *Sink) open(ctx context.Context, conn *session, c sinks.Claim) (*Writer,
 		return nil, sinks.Held{}, fmt.Errorf("reading the source's state: %w", err)
 	}
 	held.Limits = s.limits()
-	w := &Writer{cfg: s.cfg, rt: s.rt, claim: c, rows: rows, phase: held.Phase, lanes: make([]*lane, s.cfg.CopyWorkers)}
+	w := &Writer{
+		cfg: s.cfg, rt: s.rt, claim: c, rows: rows, phase: held.Phase,
+		lanes: make([]*lane, s.cfg.CopyWorkers), copyMin: copyMin,
+	}
 	w.lanes[0] = newLane(w, conn, 0, rows[0])
 	if !conn.replica && !s.cfg.FireTriggers {
 		s.rt.Log.Info().Msg("the target's role may not apply as a replica: triggers and foreign keys take effect, and order is kept")

@@ -23,6 +23,8 @@ type Writer struct {
 	phase schema.Phase      // of the last positioned group; lanes of copied rows do not look at it
 	lanes []*lane           // opened when first used; each has one user at a time
 
+	copyMin int // from how many inserted rows on COPY is used
+
 	mu    sync.Mutex // guards fresh
 	fresh []string   // objects made by the transaction under way
 }
