@@ -13,7 +13,7 @@ SELECT b.type, b.base, b.typmod, format_type(b.base, b.typmod), t.typname, t.typ
        CASE WHEN t.typtype IN ('r', 'm')
             THEN (SELECT g.rngsubtype FROM pg_range g WHERE t.oid IN (g.rngtypid, g.rngmultitypid))
             ELSE t.typelem END,
-       t.typcategory = 'A' AND t.typelem <> 0,
+       t.typcategory = 'A' AND t.typelem <> 0 AND t.typname NOT IN ('int2vector', 'oidvector'),
        ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.base ORDER BY e.enumsortorder)
   FROM base b
   JOIN pg_type t ON t.oid = b.base
