@@ -7,9 +7,9 @@ import "time"
 const (
 	pauseLength  = 10 * time.Millisecond
 	pauseEnough  = 32 << 10               // a read, or what a pause brought, is worth its pause from here on
-	rushWindow   = 50 * time.Millisecond  // how long reads must have come fast before the first pause
-	rushBytes    = 256 << 10              // and how much they must have brought
-	rushGap      = 10 * time.Millisecond  // a read that waited longer ends the rush
+	rushBytes    = 64 << 10               // what reads must have brought before a first pause
+	rushWindow   = 100 * time.Millisecond // and in how long
+	rushGap      = 50 * time.Millisecond  // a read that waited longer ends the rush: the server has nothing to send
 	behindStart  = 500 * time.Millisecond // the walsender's distance from the present at which catching up begins
 	behindEnd    = 100 * time.Millisecond // and at which it is over
 	lingerLength = 20 * time.Millisecond  // how long a batch may wait for more while catching up
@@ -51,7 +51,7 @@ func (p *pace) read(n int, wait time.Duration, now time.Time) {
 		p.calm()
 		return
 	}
-	if p.since.IsZero() || !p.paused && p.rushed < rushBytes && now.Sub(p.since) > 2*rushWindow {
+	if p.since.IsZero() || !p.paused && p.rushed < rushBytes && now.Sub(p.since) > rushWindow {
 		p.since, p.rushed = now, 0
 	}
 	p.rushed += n
@@ -73,7 +73,7 @@ func (p *pace) before(last int, now time.Time) time.Duration {
 		p.calm()
 		return 0
 	}
-	if !p.paused && (now.Sub(p.since) < rushWindow || p.rushed < rushBytes) {
+	if !p.paused && p.rushed < rushBytes {
 		return 0
 	}
 	p.paused, p.brought = true, 0

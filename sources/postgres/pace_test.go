@@ -51,7 +51,9 @@ func TestPace(t *testing.T) {
 		{name: "a thousand small transactions a second", lag: time.Minute, n: 3000, size: 100, wait: time.Millisecond},
 		{name: "idle", lag: time.Minute, n: 50, size: 5000, wait: time.Second},
 		{name: "large reads need no pause", lag: time.Minute, n: 2000, size: 64 << 10, wait: rush},
-		{name: "too short to tell", lag: time.Minute, n: 1000, size: 300, wait: rush},
+		{name: "too short to tell", lag: time.Minute, n: 200, size: 300, wait: rush},
+		{name: "a server that stops and goes", lag: time.Minute, n: 400, size: 2000, wait: 60 * time.Millisecond},
+		{name: "fast, with an odd stall", lag: time.Minute, n: 2000, size: 300, wait: 40 * time.Microsecond, want: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -456,4 +457,57 @@ func TestTailKeepsWhatACancelledNextGathered(t *testing.T) {
 	if got := nextText(t, ctx, tail); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// onceConn is a connection that gives bytes once.
+type onceConn struct {
+	net.Conn
+	rest []byte
+}
+
+func (c *onceConn) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *onceConn) SetReadDeadline(time.Time) error { return nil }
+func (c *onceConn) Close() error                    { return nil }
+
+// FuzzTail feeds arbitrary bytes as all that a server sends: batches that hold together, and an error at the end.
+func FuzzTail(f *testing.F) {
+	w := newWAL().begin(7, 0x2000).relation(1, 'd', "s.t", "id*", "v").insert(1, "1", "a").
+		update(1, 'K', []string{"1", null}, []string{"2", unchanged}).truncate(3, 1).logical(1, 5, "p", "c").commit(0x2000).
+		keepalive(0x3000, 1)
+	f.Add(w.out)
+	f.Add(newWAL().streamStart(10, 1).relation(1, 'd', "s.t", "id*").insert(1, "1").as(11).insert(1, "2").streamStop().
+		streamAbort(10, 11).streamCommit(10, 0x2000).out)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		files, err := openSpill(dir, 1<<16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := &onceConn{rest: stream}
+		tail := newTail(tailConfig{
+			from: 0x100, relations: &fakeResolver{}, positionAt: testPosition, maxValue: 1 << 10, batchBytes: 256, barrierBytes: 1,
+		}, conn, newWire(conn), files)
+		for {
+			b, err := tail.Next(t.Context())
+			if err != nil {
+				break
+			}
+			_ = batchText(b)
+			if b.Part == schema.PartMore != b.Upto.IsZero() {
+				t.Errorf("part %d moves the position to %s", b.Part, b.Upto)
+			}
+			b.Release()
+		}
+		if err := tail.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
