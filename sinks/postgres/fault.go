@@ -135,7 +135,7 @@ func ofRows(err error) bool {
 	case "42":
 		// The statement itself is refused. It is the same for every row, and naming the first tells where the
 		// stream stands.
-		return pg.Code != "42501"
+		return pg.Code != "42501" && pg.Code != "42P05"
 	}
 	return false
 }

@@ -145,34 +145,47 @@ func (l *lane) drain() error {
 	return err
 }
 
-// collect reads the results in order. What comes after the first disappointment is left to Close.
+// collect reads the results in order and returns the first disappointment. After an error of the server nothing more
+// was done; after a count that is not as expected everything was, and statements prepared on the way are there.
 func (l *lane) collect() error {
+	var disappointed error
 	for i := range l.pipe.wants {
 		w := &l.pipe.wants[i]
 		result, err := l.pipe.p.GetResults()
 		l.pipe.clock.progress()
-		if err != nil {
-			return l.refused(w, err)
+		if err == nil {
+			err = l.accept(w, result, &disappointed)
 		}
-		switch r := result.(type) {
-		case *pgconn.StatementDescription:
-			if w.kind != wantPrepared {
-				return errors.New("the server's answers are out of step")
+		if err != nil {
+			if disappointed == nil {
+				disappointed = l.refused(w, err)
 			}
-			w.statement.ready = true
-		case *pgconn.ResultReader:
-			tag, err := r.Close()
-			if err != nil {
-				return l.refused(w, err)
-			}
-			if err := l.check(w, tag.RowsAffected()); err != nil {
-				return err
-			}
-		default:
-			return fault.Wait("target.connect", fmt.Errorf("the server's answer is missing (%T)", result))
+			return disappointed
 		}
 	}
-	return nil
+	return disappointed
+}
+
+// accept takes one result. A count that is not as expected goes to disappointed, unless there is one already.
+func (l *lane) accept(w *want, result any, disappointed *error) error {
+	switch r := result.(type) {
+	case *pgconn.StatementDescription:
+		if w.kind != wantPrepared {
+			return errors.New("the server's answers are out of step")
+		}
+		w.statement.ready = true
+		return nil
+	case *pgconn.ResultReader:
+		tag, err := r.Close()
+		if err != nil {
+			return err
+		}
+		if err := l.check(w, tag.RowsAffected()); err != nil && *disappointed == nil {
+			*disappointed = err
+		}
+		return nil
+	}
+	return fault.Wait("target.connect", fmt.Errorf("the server's answer is missing (%T)", result))
 }
 
 // check holds a count to what was expected.
