@@ -156,7 +156,10 @@ func childAttempt() (err error) {
 		g := group(t, w, seq, schema.PhaseStream, fmt.Sprintf("tx%d", i))
 		g.Upto.Token = fmt.Sprint(i)
 		if i%4 == 0 { // as a part, and an empty one that ends it
-			if err := w.Stage(t.Context(), 0, g.Payloads[0]); err != nil {
+			c, cancel := t.timeout(300 * time.Millisecond)
+			err := w.Stage(c, 0, g.Payloads[0])
+			cancel()
+			if err != nil {
 				return err
 			}
 			g.Payloads = nil
