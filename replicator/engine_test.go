@@ -116,6 +116,7 @@ func TestInvariant1_everyFaultAtEveryCall(t *testing.T) {
 		spec.Retry.Unknown = time.Hour
 		var wrong []string
 		synctest.Test(t, func(*testing.T) {
+			w.enter()
 			for life := 0; !w.complete() && life < 200; life++ {
 				wrong = append(wrong, live(w, spec)...)
 			}

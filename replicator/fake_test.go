@@ -32,7 +32,8 @@ type world struct {
 	lost         chan struct{}
 	slot         bool
 	acked        int
-	out          int // batches not released
+	more         chan struct{} // closed and replaced when transactions are added
+	out          int           // batches not released
 	// the target
 	limits  sinks.Limits
 	epoch   int
@@ -50,11 +51,18 @@ type world struct {
 }
 
 func newWorld(seed int64) *world {
-	return &world{
+	w := &world{
 		random: rand.New(rand.NewSource(seed)), perBatch: 3, parts: 10, copied: map[int]int{},
-		limits: sinks.Limits{Lanes: 1, CopyLanes: 2, Stage: true}, wake: make(chan struct{}),
+		limits: sinks.Limits{Lanes: 1, CopyLanes: 2, Stage: true},
 		inject: none, acked: -3,
 	}
+	w.enter()
+	return w
+}
+
+// enter makes the channels belong to the bubble of the caller.
+func (w *world) enter() {
+	w.wake, w.more = make(chan struct{}), make(chan struct{})
 }
 
 // fault is what happens at a call.
@@ -166,8 +174,12 @@ func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
 		if s.finite {
 			return nil, io.EOF
 		}
-		<-ctx.Done()
-		return nil, context.Cause(ctx)
+		select {
+		case <-s.fresh():
+			return s.Next(ctx)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	b := s.batch()
 	b.Phase = schema.PhaseStream
@@ -202,6 +214,22 @@ func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
 		b.Tables = []*schema.Table{tableA}
 	}
 	return b, nil
+}
+
+// fresh is closed when there are more transactions.
+func (w *world) fresh() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.more
+}
+
+// wakeUp commits a transaction at the source.
+func (w *world) wakeUp(rows int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.transactions = append(w.transactions, rows)
+	close(w.more)
+	w.more = make(chan struct{})
 }
 
 // first plays the first copy, or plays it again.

@@ -22,7 +22,8 @@ type Tracker struct {
 	p        Pipeline
 	pending  []waiting // read and not yet durable, in order
 	lastRead time.Time
-	received int64 // commit time of the last transaction read, microseconds
+	emptied  time.Time // since when nothing is pending
+	received int64     // commit time of the last transaction read, microseconds
 	source   bool
 	target   bool
 	samples  []sample // one each tick, the newest last
@@ -65,6 +66,9 @@ func (t *Tracker) setState(s State, reason string, now time.Time) bool {
 	}
 	if t.p.State != s {
 		t.p.Since = now
+		if s == CatchingUp {
+			t.emptied = now
+		}
 	}
 	t.p.State, t.p.Waiting = s, reason
 	return true
@@ -120,6 +124,9 @@ func (t *Tracker) Durable(number int64, position string, newest int64, a Amount,
 		done++
 	}
 	t.pending = t.pending[:copy(t.pending, t.pending[done:])]
+	if len(t.pending) == 0 {
+		t.emptied = now
+	}
 	t.p.Position = position
 	if newest != 0 {
 		t.p.PositionTime = time.UnixMicro(newest).UTC()
@@ -182,7 +189,7 @@ func (t *Tracker) Tick(now time.Time) bool {
 func (t *Tracker) settle(now time.Time) bool {
 	switch t.p.State {
 	case CatchingUp:
-		idle := len(t.pending) == 0 && now.Sub(t.lastRead) >= settledIdle
+		idle := len(t.pending) == 0 && now.Sub(t.emptied) >= settledIdle
 		level := !t.p.PositionTime.IsZero() && now.Sub(t.p.PositionTime) < settledAge
 		if (idle || level) && t.lag(now) < behindAge {
 			return t.setState(Streaming, "", now)
