@@ -145,7 +145,7 @@ func (b *batcher) take(part schema.Part) *schema.Batch {
 
 // commit ends the open transaction at end. It gives a batch when that is the last part of one; a transaction
 // without a change leaves no trace and gives false.
-func (b *batcher) commit(end LSN, at int64) (out *schema.Batch, any bool) {
+func (b *batcher) commit(end LSN, at int64) (out *schema.Batch, some bool) {
 	b.tx.End, b.tx.CommitTime = uint64(end), at
 	b.open = false
 	if b.parted {

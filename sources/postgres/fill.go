@@ -86,7 +86,7 @@ func (t *tail) wakeup(now time.Time) time.Time {
 	}
 	tick := t.reporter.interval
 	if t.pending > t.returned && !t.inTx && !t.batches.holds() {
-		if due := t.moved.Add(t.cfg.barrierEvery); due.Before(now.Add(tick)) {
+		if due := t.moved.Add(t.patience()); due.Before(now.Add(tick)) {
 			return due
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/rs/zerolog"
 
 	"github.com/rowferry/rowferry/schema/failpoint"
 )
@@ -38,7 +37,6 @@ type reporter struct {
 	send     func(status) error
 	wake     func(at time.Time) // makes the reader look at failure at that time
 	interval time.Duration
-	log      zerolog.Logger
 
 	received atomic.Uint64
 	acked    atomic.Uint64 // what the engine said
@@ -51,9 +49,9 @@ type reporter struct {
 	done     chan struct{}
 }
 
-func newReporter(from LSN, log zerolog.Logger) *reporter {
+func newReporter(from LSN) *reporter {
 	r := &reporter{
-		send: func(status) error { return nil }, wake: func(time.Time) {}, interval: reportLongest, log: log,
+		send: func(status) error { return nil }, wake: func(time.Time) {}, interval: reportLongest,
 		signal: make(chan struct{}, 1), cancel: func() {},
 	}
 	r.received.Store(uint64(from))

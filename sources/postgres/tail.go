@@ -48,6 +48,7 @@ const (
 	defaultBarrierEvery = 10 * time.Second
 	defaultBarrierBytes = 16 << 20
 	defaultMaxValue     = 64 << 20
+	urgentBarrier       = 200 * time.Millisecond // how often a server that waits for us gets a barrier
 )
 
 // tail reads the log of one slot and turns it into batches. Next has one caller, who also calls Close; Ack and
@@ -79,6 +80,7 @@ type tail struct {
 	pending  LSN       // everything before it has been handed over or gathered, and the server may forget it
 	returned LSN       // position of the last batch that moved it
 	moved    time.Time // when that was
+	urgent   bool      // the server waits for an answer: it is shutting down, and ends when we have confirmed all
 
 	deadline  time.Time     // set on the connection for reading
 	lastRead  int           // bytes the last read brought
@@ -149,7 +151,7 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 		cfg: cfg, conn: conn, wire: w, spill: spill, pace: pace{off: !cfg.pace},
 		relations: newRelations(cfg.relations, cfg.announced),
 		batches:   newBatcher(cfg.positionAt, cfg.batchBytes),
-		reporter:  newReporter(cfg.from, cfg.log),
+		reporter:  newReporter(cfg.from),
 		shut:      func(context.Context) error { return conn.Close() },
 		pending:   cfg.from, returned: cfg.from, moved: time.Now(), unwatch: func() bool { return true },
 	}
@@ -269,6 +271,7 @@ func (t *tail) keepalive(end LSN, reply bool) {
 		t.pending = end
 	}
 	if reply {
+		t.urgent = true
 		t.reporter.replyNow()
 	}
 }
@@ -305,11 +308,19 @@ func (t *tail) due(final bool) *schema.Batch {
 	if t.pending <= t.returned {
 		return nil
 	}
-	if !final && uint64(t.pending-t.returned) < t.cfg.barrierBytes && time.Since(t.moved) < t.cfg.barrierEvery {
+	if !final && uint64(t.pending-t.returned) < t.cfg.barrierBytes && time.Since(t.moved) < t.patience() {
 		return nil
 	}
-	t.returned = t.pending
+	t.returned, t.urgent = t.pending, false
 	return t.batches.barrier(t.pending)
+}
+
+// patience is how long a barrier may wait.
+func (t *tail) patience() time.Duration {
+	if t.urgent {
+		return min(urgentBarrier, t.cfg.barrierEvery)
+	}
+	return t.cfg.barrierEvery
 }
 
 // flush hands over the transactions gathered.
@@ -338,6 +349,7 @@ func (t *tail) Counts() sources.Counts {
 
 // Close sends the last acknowledgement, ends the stream and removes the spill files. The slot stays.
 func (t *tail) Close() error {
+	t.cfg.log.Debug().Int64("pauses", t.pace.pauses).Dur("paused", t.pace.total).Msg("log reader ends")
 	t.unwatch()
 	t.reporter.stop()
 	t.drain()

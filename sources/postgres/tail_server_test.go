@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rowferry/rowferry/e2e/servers"
 	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
 )
 
 // logMajors are the servers the log reader is tested on.
@@ -384,6 +386,46 @@ func TestServerBarriersMoveAnIdleSlot(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestServerShutsDownWithoutWaitingForABarrier(t *testing.T) {
+	server := servers.StartForTest(t, 15)
+	d := &logged{t: t, url: server.URL("postgres")}
+	conn, err := pgx.Connect(t.Context(), d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	d.conn = conn
+	d.exec(`CREATE TABLE noise (v text)`, `CREATE TABLE quiet (id int PRIMARY KEY)`)
+	d.begin()
+	d.exec(`DROP PUBLICATION p`, `CREATE PUBLICATION p FOR TABLE quiet`)
+	tail := d.open(d.lsn(`SELECT pg_current_wal_lsn()::text`), nil, func(c *tailConfig) { c.barrierEvery = time.Hour })
+	d.exec(`INSERT INTO noise VALUES ('n')`)
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			b, err := tail.Next(t.Context())
+			if err != nil {
+				ended <- err
+				return
+			}
+			if upto, err := parseLSN(b.Upto.Token); err == nil {
+				tail.Ack(upto)
+			}
+			b.Release()
+		}
+	}()
+	begun := time.Now()
+	if err := server.Stop(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begun); d > 20*time.Second {
+		t.Errorf("the server took %s to shut down", d)
+	}
+	if err := <-ended; fault.Of(err).Code == "" || !fault.Of(err).Endless {
+		t.Errorf("got %v, want a fault that waits", err)
+	}
 }
 
 func TestServerLoses(t *testing.T) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
@@ -414,13 +416,13 @@ func TestTailBarriers(t *testing.T) {
 		write(newWAL().begin(7, 0x300).keepalive(0xfffffff, 0).relation(1, 'd', "s.t", "id*").commit(0x300))
 		write(newWAL().streamStart(9, 1).relation(1, 'd', "s.t", "id*").insert(1, "1").streamStop().keepalive(0x20000, 0))
 	}()
-	if got, want := nextText(t, ctx, tail), "upto 0/20000\n"; got != want {
+	if got, want := nextText(ctx, t, tail), "upto 0/20000\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	<-done
 	// A clean stop takes along what is known by then.
 	go func() { _, _ = server.Write(newWAL().keepalive(0x20100, 0).out); cancel() }()
-	if got, want := nextText(t, ctx, tail), "upto 0/20100\n"; got != want {
+	if got, want := nextText(ctx, t, tail), "upto 0/20100\n"; got != want {
 		t.Errorf("at the stop: got %q, want %q", got, want)
 	}
 	if _, err := tail.Next(ctx); !errors.Is(err, context.Canceled) {
@@ -436,7 +438,7 @@ func TestTailBarrierAfterTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	go func() { _, _ = server.Write(newWAL().keepalive(0x200, 0).out) }()
-	if got, want := nextText(t, ctx, tail), "upto 0/200\n"; got != want {
+	if got, want := nextText(ctx, t, tail), "upto 0/200\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -454,7 +456,7 @@ func TestTailKeepsWhatACancelledNextGathered(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	want := "tx 7 at 0/2030\n  schema s.t(id)\n  insert s.t after [1]\n  insert s.t after [2]\nupto 0/2030\n"
-	if got := nextText(t, ctx, tail); got != want {
+	if got := nextText(ctx, t, tail); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -508,6 +510,76 @@ func FuzzTail(f *testing.F) {
 		}
 		if err := tail.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestTailHandsOverEveryTransactionInOrder plays random transactions, plain and streamed, through batches of random
+// size, and compares what comes out with what went in.
+func TestTailHandsOverEveryTransactionInOrder(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWAL().begin(1, 0x500).relation(1, 'd', "s.t", "id*", "v").insert(1, "0", "x").commit(0x500)
+		want := []string{"tx 1", "schema", "0"}
+		at, serial, out := LSN(0x1000), 0, 0
+		for xid := uint32(2); xid < uint32(rapid.IntRange(3, 12).Draw(rt, "transactions")); xid++ {
+			streamed := rapid.Bool().Draw(rt, "streamed")
+			if streamed {
+				w.streamStart(xid, 1).relation(1, 'd', "s.t", "id*", "v")
+			} else {
+				w.begin(xid, at)
+			}
+			rows := rapid.SampledFrom([]int{0, 1, 2, 5, 40}).Draw(rt, "rows")
+			if rows > 0 {
+				want = append(want, fmt.Sprint("tx ", xid))
+			}
+			for range rows {
+				serial++
+				want = append(want, fmt.Sprint(serial))
+				w.insert(1, fmt.Sprint(serial), strings.Repeat("v", rapid.IntRange(0, 400).Draw(rt, "size")))
+			}
+			if streamed {
+				w.streamStop().streamCommit(xid, at)
+			} else {
+				w.commit(at)
+			}
+			at += 0x100
+		}
+		files, err := openSpill(dir, 1<<20)
+		check(rt, err)
+		conn := &onceConn{rest: w.out}
+		tail := newTail(tailConfig{
+			from: 0x100, relations: &fakeResolver{}, positionAt: testPosition, batchBytes: rapid.IntRange(100, 3000).Draw(rt, "batch"),
+		}, conn, newWire(conn), files)
+		tail.batches.whole = tail.batches.target + rapid.IntRange(0, 3000).Draw(rt, "whole")
+		defer func() { check(rt, tail.Close()) }()
+		var got []string
+		var last schema.Part
+		for {
+			b, err := tail.Next(context.Background())
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				break
+			}
+			check(rt, err)
+			out++
+			for _, tx := range b.Transactions {
+				if last != schema.PartMore {
+					got = append(got, fmt.Sprint("tx ", tx.ID))
+				}
+				last = b.Part
+				for _, c := range b.Changes[tx.First : tx.First+tx.Count] {
+					text := "schema"
+					if c.Op == schema.OpCreate {
+						text = string(b.Row(c.After)[0].AppendText(nil, b.Arena))
+						_ = b.Row(c.After)[1].AppendText(nil, b.Arena)
+					}
+					got = append(got, text)
+				}
+			}
+			b.Release()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			rt.Fatalf("changes in %d batches (-want +got):\n%s", out, diff)
 		}
 	})
 }

@@ -268,7 +268,7 @@ func rowText(b *schema.Batch, r schema.Row) string {
 }
 
 // nextText is the next batch as text.
-func nextText(tb testing.TB, ctx context.Context, t *tail) string {
+func nextText(ctx context.Context, tb testing.TB, t *tail) string {
 	tb.Helper()
 	b, err := t.Next(ctx)
 	if err != nil {
