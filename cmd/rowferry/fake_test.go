@@ -90,6 +90,9 @@ func (s *fakeSource) Leftovers(_ context.Context, made []string) (out []sources.
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, name := range made {
+		if !strings.HasPrefix(name, "slot:") {
+			return nil, fmt.Errorf("%s is none of the source's", name)
+		}
 		if s.w.objects[name] {
 			out = append(out, sources.Leftover{Name: name, SQL: "SELECT pg_drop_replication_slot('" + strings.TrimPrefix(name, "slot:") + "');"})
 		}
@@ -120,7 +123,7 @@ func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
 		b := schema.NewBatch(nil)
 		switch s.step {
 		case 1:
-			b.Phase, b.Upto, b.Made = schema.PhaseCreating, at("0"), []string{s.slot}
+			b.Phase, b.Upto, b.Made = schema.PhaseCreating, at("0"), []string{s.slot, "table:public.orders"}
 		case 2:
 			b.Phase, b.Upto = schema.PhaseCopy, at("1")
 		case 3:

@@ -47,10 +47,10 @@ func TestStatusLine(t *testing.T) {
 	var out bytes.Buffer
 	s := &statusLine{out: &out, terminal: true, width: func() int { return 40 }}
 	copying := progress.Pipeline{Name: "shop", State: progress.Copying, Copy: &progress.Copy{
-		Ratio: 0.62, Bytes: 52 << 30, ExpectedBytes: 84 << 30, RowsPerSecond: 38100, BytesPerSecond: 41 << 20, ETASeconds: 840,
+		Ratio: 0.62, Rows: 49_300_000, ExpectedRows: 79_500_000, RowsPerSecond: 38100, BytesPerSecond: 41 << 20, ETASeconds: 840,
 	}}
 	line := copyLine(&copying, false)
-	const want = "shop  62% ██████████████░░░░░░░░░░  52.0 GiB of ~84.0 GiB   41.0 MiB/s   38.1k rows/s   14m left"
+	const want = "shop  62% ██████████████░░░░░░░░░░  49.3M of ~79.5M rows   41.0 MiB/s   38.1k rows/s   14m left"
 	if line != want {
 		t.Errorf("got %q, want %q", line, want)
 	}
@@ -70,7 +70,7 @@ func TestStatusLine(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("not a terminal, but got %q", out.String())
 	}
-	copying.Copy.ETASeconds, copying.Copy.ExpectedBytes = -1, -1
+	copying.Copy.ETASeconds, copying.Copy.ExpectedRows = -1, -1
 	if got := copyLine(&copying, true); strings.Contains(got, "left") || strings.Contains(got, "█") || strings.Contains(got, "~") {
 		t.Errorf("got %q, want no estimate and plain letters", got)
 	}

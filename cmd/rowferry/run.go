@@ -235,11 +235,11 @@ func (a *app) watch(ctx context.Context, r daemonRun) {
 	shown := map[string]time.Time{}
 	for {
 		report := r.daemon.Report()
-		a.showHalts(report, shown, r.line)
+		a.showHalts(report, shown, r.file.Log, r.line)
 		r.line.show(copyLines(report, a.console))
 		select {
 		case <-ctx.Done():
-			a.showHalts(r.daemon.Report(), shown, r.line)
+			a.showHalts(r.daemon.Report(), shown, r.file.Log, r.line)
 			r.line.show(nil)
 			return
 		case <-tick.C:
@@ -247,15 +247,15 @@ func (a *app) watch(ctx context.Context, r daemonRun) {
 	}
 }
 
-// showHalts prints each halt once.
-func (a *app) showHalts(report progress.Report, shown map[string]time.Time, w io.Writer) {
+// showHalts prints each halt once, for people: who asked for logs as JSON has all of it in one line there.
+func (a *app) showHalts(report progress.Report, shown map[string]time.Time, logs config.Log, w io.Writer) {
 	for i := range report.Pipelines {
 		p := &report.Pipelines[i]
 		if p.Halt == nil || shown[p.Name].Equal(p.Halt.At) {
 			continue
 		}
 		shown[p.Name] = p.Halt.At
-		if a.errTerminal || !a.json {
+		if logs.Format != "json" {
 			fmt.Fprintf(w, "\n%s\n", haltText(p.Name, p.Halt, time.Now(), a.ink(a.errTerminal)))
 		}
 	}

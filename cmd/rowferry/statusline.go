@@ -86,7 +86,8 @@ func copyLines(report progress.Report, c *console) []string {
 	return lines
 }
 
-// copyLine is one copy: share, bar, bytes, rates, time left.
+// copyLine is one copy: share, bar, rows, rates, time left. Bytes are left out: what a table takes on disk, the only
+// estimate there is, is not what its rows take on the way.
 func copyLine(p *progress.Pipeline, plain bool) string {
 	const width = 24
 	full, empty := "█", "░"
@@ -95,11 +96,11 @@ func copyLine(p *progress.Pipeline, plain bool) string {
 	}
 	done := min(max(int(p.Copy.Ratio*width), 0), width)
 	bar := strings.Repeat(full, done) + strings.Repeat(empty, width-done)
-	line := fmt.Sprintf("%s  %2.0f%% %s  %s", p.Name, 100*p.Copy.Ratio, bar, formatBytes(p.Copy.Bytes))
-	if p.Copy.ExpectedBytes >= 0 {
-		line += " of ~" + formatBytes(p.Copy.ExpectedBytes)
+	line := fmt.Sprintf("%s  %2.0f%% %s  %s", p.Name, 100*p.Copy.Ratio, bar, formatCount(float64(p.Copy.Rows)))
+	if p.Copy.ExpectedRows >= 0 {
+		line += " of ~" + formatCount(float64(p.Copy.ExpectedRows))
 	}
-	line += fmt.Sprintf("   %s/s   %s rows/s", formatBytes(int64(p.Copy.BytesPerSecond)), formatCount(p.Copy.RowsPerSecond))
+	line += fmt.Sprintf(" rows   %s/s   %s rows/s", formatBytes(int64(p.Copy.BytesPerSecond)), formatCount(p.Copy.RowsPerSecond))
 	if p.Copy.ETASeconds >= 0 {
 		line += "   " + formatDuration(seconds(p.Copy.ETASeconds)) + " left"
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func leftovers(ctx context.Context, e *ends, dir string) ([]teardownItem, error)
 		}
 	}
 	if remover, ok := e.source.(sources.Remover); ok && len(held.Made) > 0 {
-		found, err := remover.Leftovers(ctx, held.Made)
+		found, err := remover.Leftovers(ctx, madeAtSource(held.Made))
 		if err != nil {
 			return nil, fmt.Errorf("looking for what was made at the source: %w", err)
 		}
@@ -174,6 +175,13 @@ func leftovers(ctx context.Context, e *ends, dir string) ([]teardownItem, error)
 		return nil, stateError(err, "looking at "+filepath.Base(dir))
 	}
 	return items, nil
+}
+
+// madeAtSource leaves out what the target recorded of itself: its tables and schemas hold replicated rows, and stay.
+func madeAtSource(made []string) []string {
+	return slices.DeleteFunc(slices.Clone(made), func(name string) bool {
+		return strings.HasPrefix(name, "table:") || strings.HasPrefix(name, "schema:")
+	})
 }
 
 // showLeftovers prints what would go.
