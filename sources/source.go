@@ -53,6 +53,12 @@ type Checker interface {
 	Check(ctx context.Context) ([]schema.Finding, error)
 }
 
+// Lister is a source that can tell which tables it would replicate, as a stream would announce them, without
+// changing anything.
+type Lister interface {
+	Tables(ctx context.Context) ([]*schema.Table, error)
+}
+
 // Observer is a source that can tell what its reader costs the database. It uses a connection of its own.
 type Observer interface {
 	Observe(ctx context.Context) (Observation, error)

@@ -45,11 +45,6 @@ type checkedFinding struct {
 	Fix      []string `json:"fix,omitempty"`
 }
 
-// tableLister is a source that can tell which tables it would replicate, without changing anything.
-type tableLister interface {
-	Tables(ctx context.Context) ([]*schema.Table, error)
-}
-
 func (a *app) checkCommand() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -118,7 +113,7 @@ func (a *app) checkPipeline(ctx context.Context, file *config.File, name string,
 		r.add("source", found, err)
 	}
 	var tables []*schema.Table
-	if l, ok := e.source.(tableLister); ok && r.exit != exitEnvironment {
+	if l, ok := e.source.(sources.Lister); ok && r.exit != exitEnvironment {
 		if tables, err = l.Tables(ctx); err != nil {
 			r.add("tables", nil, err)
 		}
@@ -150,7 +145,10 @@ func existingOrTemporary(dir string) (path string, remove func(), err error) {
 func (r *checkedResult) add(area string, found []schema.Finding, err error) {
 	for _, f := range found {
 		severity := [...]string{schema.Pass: "pass", schema.Warning: "warning", schema.Problem: "problem"}[f.Severity]
-		if f.Severity == schema.Problem {
+		switch {
+		case f.Severity == schema.Problem && f.Name == "connect":
+			r.exit = worse(r.exit, exitEnvironment)
+		case f.Severity == schema.Problem:
 			r.exit = worse(r.exit, exitFound)
 		}
 		r.Findings = append(r.Findings, checkedFinding{

@@ -13,6 +13,7 @@ import (
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sinks/file"
+	"github.com/rowferry/rowferry/sinks/null"
 	pgsink "github.com/rowferry/rowferry/sinks/postgres"
 	"github.com/rowferry/rowferry/sources"
 	pgsource "github.com/rowferry/rowferry/sources/postgres"
@@ -55,6 +56,8 @@ func allConnectors() connectors {
 				file.Codes, file.New, func(c *file.Config) string { return c.URL }),
 			targetOf(config.Kind{Name: "stdout", Title: "the same on standard output, at least once", Schemes: []string{"stdout"}},
 				file.Codes, file.NewStdout, func(c *file.StdoutConfig) string { return c.URL }),
+			targetOf(config.Kind{Name: "null", Title: "nowhere: decoded, summed and thrown away, for measuring", Schemes: []string{"null"}},
+				null.Codes, null.New, func(c *null.Config) string { return c.URL }),
 		},
 	}
 }
