@@ -7,8 +7,8 @@ type queue struct {
 	entries []entry
 	index   index
 	net     *Table // the table whose net changes entries hold
-	listed  bool // among the builder's active queues
-	used    bool // among those to reset
+	listed  bool   // among the builder's active queues
+	used    bool   // among those to reset
 	counts  []int
 }
 

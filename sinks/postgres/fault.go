@@ -93,6 +93,7 @@ func classifyServer(err error, pg *pgconn.PgError) error {
 		if strings.Contains(pg.Message, "startup parameter") {
 			return poolerFault(err)
 		}
+		return err
 	case "42P05", "26000": // prepared statements that come and go by themselves
 		return poolerFault(err)
 	case "42501": // insufficient_privilege

@@ -93,12 +93,14 @@ func (d *db) sink(change func(*Config)) *Sink {
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, sinks.Runtime{Pipeline: "test", Log: zerolog.Nop()})
+	s, err := New(cfg, testRuntime)
 	if err != nil {
 		d.Fatal(err)
 	}
 	return s
 }
+
+var testRuntime = sinks.Runtime{Pipeline: "test", Log: zerolog.Nop()}
 
 var testClaim = sinks.Claim{Pipeline: "test", Source: "test:1/db/slot", Fingerprint: "scope", Holder: "a test"}
 
