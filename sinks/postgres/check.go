@@ -172,7 +172,7 @@ func (c *checker) checkFit(t *schema.Table, p *plan) {
 		if !narrows(source, col) {
 			continue
 		}
-		c.problem(name, fmt.Sprintf("%s at the source does not fit %s", source.Native, col.typeName), "target.value_refused",
+		c.warn(name, fmt.Sprintf("%s at the source may hold more than %s", source.Native, col.typeName), "target.value_refused",
 			"ALTER TABLE "+p.name+" ALTER COLUMN "+quoteName(col.name)+" TYPE "+source.Base+";")
 	}
 	if p.triggered {
@@ -188,8 +188,8 @@ func (c *checker) checkFit(t *schema.Table, p *plan) {
 // widths orders the kinds of whole numbers by what they hold.
 var widths = map[string]int{"smallint": 16, "integer": 32, "bigint": 64}
 
-// narrows tells whether values of the source's type are known not to fit the target's. Anything else is left to the
-// server, which refuses what does not fit.
+// narrows tells whether the source's type is known to hold values that the target's does not. Whether any come is
+// another matter, and the server refuses them; so this is no more than a warning.
 func narrows(source *schema.Column, target *column) bool {
 	have := map[schema.Kind]int{
 		schema.KindInt16: 16, schema.KindInt32: 32, schema.KindInt64: 64, schema.KindUint16: 17, schema.KindUint32: 33,

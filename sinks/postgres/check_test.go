@@ -45,20 +45,21 @@ func TestCheck(t *testing.T) {
 	}
 	quoted := `"` + role + `";`
 	want := map[string]string{
-		"2 ledger target.privilege":                 `GRANT CREATE ON DATABASE "` + d.lines(`SELECT current_database()`)[0] + `" TO ` + quoted,
-		"1 replica role target.foreign_key":         "GRANT SET ON PARAMETER session_replication_role TO " + quoted,
-		"2 public.nowhere target.table_missing":     "create it as the source has it, or set tables.create",
-		"1 public.strict.v target.null_refused":     `ALTER TABLE "public"."strict" ALTER COLUMN "v" DROP NOT NULL;`,
-		"2 public.strict.extra target.null_refused": `ALTER TABLE "public"."strict" ALTER COLUMN "extra" DROP NOT NULL;`,
-		"2 public.small.id target.value_refused":    `ALTER TABLE "public"."small" ALTER COLUMN "id" TYPE integer;`,
-		"2 public.small.v target.value_refused":     `ALTER TABLE "public"."small" ALTER COLUMN "v" TYPE character varying(5);`,
-		"1 public.keyless ":                         "give the target's table a primary key",
-		"1 public.guarded target.trigger_refused":   `ALTER TABLE "public"."guarded" DISABLE TRIGGER …;`,
-		"2 public.accounts target.schema_mismatch":  `ALTER TABLE "public"."accounts" ADD COLUMN "lost" text;`,
-		"2 public.strict target.privilege":          `GRANT UPDATE, DELETE, TRUNCATE ON "public"."strict" TO ` + quoted,
-		"2 public.small target.privilege":           `GRANT UPDATE, DELETE, TRUNCATE ON "public"."small" TO ` + quoted,
-		"2 public.keyless target.privilege":         `GRANT UPDATE, DELETE, TRUNCATE ON "public"."keyless" TO ` + quoted,
-		"2 public.guarded target.privilege":         `GRANT UPDATE, DELETE, TRUNCATE ON "public"."guarded" TO ` + quoted,
+		"1 public.accounts.email target.value_refused": `ALTER TABLE "public"."accounts" ALTER COLUMN "email" TYPE text;`,
+		"2 ledger target.privilege":                    `GRANT CREATE ON DATABASE "` + d.lines(`SELECT current_database()`)[0] + `" TO ` + quoted,
+		"1 replica role target.foreign_key":            "GRANT SET ON PARAMETER session_replication_role TO " + quoted,
+		"2 public.nowhere target.table_missing":        "create it as the source has it, or set tables.create",
+		"1 public.strict.v target.null_refused":        `ALTER TABLE "public"."strict" ALTER COLUMN "v" DROP NOT NULL;`,
+		"2 public.strict.extra target.null_refused":    `ALTER TABLE "public"."strict" ALTER COLUMN "extra" DROP NOT NULL;`,
+		"1 public.small.id target.value_refused":       `ALTER TABLE "public"."small" ALTER COLUMN "id" TYPE integer;`,
+		"1 public.small.v target.value_refused":        `ALTER TABLE "public"."small" ALTER COLUMN "v" TYPE character varying(5);`,
+		"1 public.keyless ":                            "give the target's table a primary key",
+		"1 public.guarded target.trigger_refused":      `ALTER TABLE "public"."guarded" DISABLE TRIGGER …;`,
+		"2 public.accounts target.schema_mismatch":     `ALTER TABLE "public"."accounts" ADD COLUMN "lost" text;`,
+		"2 public.strict target.privilege":             `GRANT UPDATE, DELETE, TRUNCATE ON "public"."strict" TO ` + quoted,
+		"2 public.small target.privilege":              `GRANT UPDATE, DELETE, TRUNCATE ON "public"."small" TO ` + quoted,
+		"2 public.keyless target.privilege":            `GRANT UPDATE, DELETE, TRUNCATE ON "public"."keyless" TO ` + quoted,
+		"2 public.guarded target.privilege":            `GRANT UPDATE, DELETE, TRUNCATE ON "public"."guarded" TO ` + quoted,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -68,7 +69,7 @@ func TestCheck(t *testing.T) {
 	}
 
 	// The owner has everything, and no fault is found in what fits.
-	found, err = d.sink(nil).Check(testContext(t), []*schema.Table{accounts})
+	found, err = d.sink(nil).Check(testContext(t), []*schema.Table{tableOf("accounts", "*id integer", "owner text", "email character varying(40)")})
 	if err != nil {
 		t.Fatal(err)
 	}
