@@ -77,7 +77,8 @@ func TestFailpoints(t *testing.T) {
 func newTrial(t *testing.T, server *servers.Server, binary string, target trial.Target, seed uint64) *trial.Trial {
 	t.Helper()
 	profile := load.Full()
-	profile.Weights[load.Big] = 6
+	profile.Weights[load.Big] = 240
+	profile.Weights[load.Wipe] = 60
 	profile.BigRows = 1500
 	folder, err := os.MkdirTemp("", "trial-*") // not the test's own: a server's user may have to read along
 	if err != nil {
@@ -92,7 +93,11 @@ func newTrial(t *testing.T, server *servers.Server, binary string, target trial.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := tr.End(); err != nil {
+		end := tr.End
+		if t.Failed() {
+			end = tr.Stuck
+		}
+		if err := end(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {

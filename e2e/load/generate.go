@@ -21,7 +21,8 @@ type Profile struct {
 func Full() Profile {
 	return Profile{
 		Weights: map[Kind]int{
-			Transfer: 30, Append: 25, Hot: 15, Doc: 14, Move: 10, Wipe: 1, Refill: 6, Big: 1, Sub: 12, AddColumn: 1, Change: 8,
+			Transfer: 1200, Append: 1000, Hot: 600, Doc: 560, Move: 400, Refill: 240, Sub: 480, Change: 320,
+			Big: 40, AddColumn: 40, Wipe: 10, // a copy begins again when a table is wiped meanwhile: not at every turn
 		},
 		BigRows: 3000, Columns: 4,
 	}

@@ -44,6 +44,7 @@ func TestGeneratorRepeatsItself(t *testing.T) {
 func TestGeneratorReachesEverything(t *testing.T) {
 	p := Full()
 	p.Old = 1000
+	p.Weights[Wipe] = 60
 	text := scripts(p, 1, 1, 2000)
 	for _, want := range []string{
 		"SAVEPOINT s0", "SAVEPOINT s2", "ROLLBACK TO SAVEPOINT s1", "RELEASE SAVEPOINT s0", "ROLLBACK;", "TRUNCATE wiped, wiped_too",

@@ -49,7 +49,7 @@ func main() {
 	flag.IntVar(&o.major, "postgres", 15, "major version of the servers")
 	flag.IntVar(&o.steps, "steps", 30, "kills and the like in each round, after the copy")
 	flag.Float64Var(&o.rate, "rate", 250, "transactions a second")
-	flag.IntVar(&o.old, "rows", 120_000, "rows that the first copy finds")
+	flag.IntVar(&o.old, "rows", 60_000, "rows that the first copy finds")
 	flag.BoolVar(&o.verbose, "v", false, "say every step")
 	flag.Parse()
 	if o.seed == 0 {
@@ -123,7 +123,11 @@ func round(ctx context.Context, o options, server *servers.Server, n int, total 
 		err = errFound
 	}
 	if err != nil {
-		err = errors.Join(fmt.Errorf("round %d (seed %d): %w", n, seed, err), t.End())
+		end := t.End
+		if errors.Is(err, context.DeadlineExceeded) {
+			end = t.Stuck
+		}
+		err = errors.Join(fmt.Errorf("round %d (seed %d): %w", n, seed, err), end())
 		return errors.Join(err, keep(folder, seed, t))
 	}
 	fmt.Printf("  round %d (seed %d): %s\n", n, seed, r.line())

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -159,6 +160,17 @@ func (t *Trial) End() error {
 		t.Daemon.Kill()
 	}
 	return errors.Join(t.errs...)
+}
+
+// Stuck is End for a daemon that did not get where it should: it leaves its stacks in the log.
+func (t *Trial) Stuck() error {
+	if t.Daemon != nil && t.Daemon.Signal(syscall.SIGQUIT) == nil {
+		select {
+		case <-t.Daemon.Ended():
+		case <-time.After(5 * time.Second):
+		}
+	}
+	return t.End()
 }
 
 // quiet ends load and watchers.
