@@ -190,14 +190,14 @@ func (a *app) printCheck(r checkedResult) {
 	counts, last := map[string]int{}, ""
 	for _, f := range r.Findings {
 		counts[f.Severity]++
+		if a.quiet && f.Severity == "pass" {
+			continue
+		}
 		area := ""
 		if !strings.EqualFold(f.Area, last) {
 			last, area = f.Area, strings.ToUpper(f.Area[:1])+f.Area[1:]
 		}
 		mark := map[string]string{"pass": p.green(pass), "warning": p.yellow(warning), "problem": p.red(problem)}[f.Severity]
-		if a.quiet && f.Severity == "pass" {
-			continue
-		}
 		lines := strings.Split(strings.TrimSpace(f.Text), "\n")
 		line := fmt.Sprintf("%-8s %s %-*s  %s", area, mark, width, f.Name, lines[0])
 		if f.Code != "" {
