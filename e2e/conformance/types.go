@@ -83,8 +83,8 @@ func (t *typesRun) run(ctx context.Context, want int) error {
 		return daemon.Start(daemon.Options{
 			Binary: filepath.Join(filepath.Dir(t.logs), "rowferry"), Folder: folder,
 			Pipelines: []daemon.Pipeline{
-				{Name: "types_db", Source: source, Target: target, Include: []string{"*.*"}},
-				{Name: "types_file", Source: source, Target: "file:" + events, Include: []string{"*.*"}},
+				{Name: t.phase + "_db", Source: source, Target: target, Include: []string{"*.*"}},
+				{Name: t.phase + "_file", Source: source, Target: "file:" + events, Include: []string{"*.*"}},
 			},
 		})
 	}
