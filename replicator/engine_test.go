@@ -74,8 +74,12 @@ func TestCopyThenStream(t *testing.T) {
 		d, stop := run(t, Options{}, w.spec())
 		until(t, "complete", w.complete)
 		until(t, "streaming", func() bool { return state(d) == progress.Streaming })
+		seq := w.held.Seq
 		if err := stop(); err != nil {
 			t.Fatal(err)
+		}
+		if w.held.Seq != seq+1 {
+			t.Errorf("got group %d after the stop, want %d with the last barrier", w.held.Seq, seq+1)
 		}
 		for _, wrong := range w.verdict() {
 			t.Error(wrong)

@@ -26,7 +26,7 @@ type world struct {
 	perBatch     int   // at most so many transactions in a batch
 	chunks       int   // of existing rows, over two tables
 	finite       bool  // io.EOF after the last transaction
-	barrier      bool  // Finish gives a position
+	barrier      bool  // a stop brings a last barrier
 	locked       bool
 	lost         chan struct{}
 	slot         bool
@@ -152,11 +152,12 @@ func (s fakeSource) Stream(_ context.Context, from schema.Position, _ []schema.S
 
 type fakeStream struct {
 	*world
-	next   int // place to continue after
-	step   int // of the first copy
-	inPart int // rows of the next transaction already handed over
-	acks   chan struct{}
-	closed bool
+	next    int // place to continue after
+	step    int // of the first copy
+	inPart  int // rows of the next transaction already handed over
+	acks    chan struct{}
+	closed  bool
+	stopped bool // gave its last barrier
 }
 
 func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
@@ -177,8 +178,17 @@ func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
 		case <-s.fresh():
 			return s.Next(ctx)
 		case <-ctx.Done():
+			if s.barrier && !s.stopped {
+				s.stopped = true
+				b := s.batch()
+				b.Upto, b.Phase = at(s.next), schema.PhaseStream
+				return b, nil
+			}
 			return nil, context.Cause(ctx)
 		}
+	}
+	if ctx.Err() != nil && s.inPart > 0 {
+		return nil, context.Cause(ctx)
 	}
 	b := s.batch()
 	b.Phase = schema.PhaseStream
@@ -326,15 +336,6 @@ func (s *fakeStream) Ack(_ context.Context, upto schema.Position) error {
 	default:
 	}
 	return nil
-}
-
-func (s *fakeStream) Finish() *schema.Batch {
-	if !s.barrier || s.next < 0 {
-		return nil
-	}
-	b := s.batch()
-	b.Upto, b.Phase = at(s.next), schema.PhaseStream
-	return b
 }
 
 func (s *fakeStream) Close() error {

@@ -114,7 +114,7 @@ func TestFiniteSourceEnds(t *testing.T) {
 func TestSoftStopDropsATransactionInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(22)
-		w.transactions, w.parts = []int{1, 1, 100, 1}, 5
+		w.transactions, w.parts, w.barrier = []int{1, 1, 100, 1}, 5, true
 		w.faults(func(call string) error {
 			if call == "stage" {
 				time.Sleep(time.Second)

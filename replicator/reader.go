@@ -10,49 +10,33 @@ import (
 	"github.com/rowferry/rowferry/replicator/metrics"
 	"github.com/rowferry/rowferry/replicator/progress"
 	"github.com/rowferry/rowferry/schema"
-	"github.com/rowferry/rowferry/sources"
 )
 
 // inlineBytes is the size up to which a batch is encoded where it is read: waking another goroutine would cost more.
 const inlineBytes = 16 << 10
 
-// read hands batches over until reading ends, which is a stop, or the source does. An error of the source travels
-// as the last item.
+// read hands batches over until reading ends, which is a stop, or the source does. After a stop it takes what the
+// stream still has in hand: that, and the barrier after it, cost nobody a wait. An error of the source travels as the
+// last item.
 func (f *flow) read(ctx, reading context.Context) error {
 	defer close(f.work)
 	defer close(f.items)
-	torn := false // the last batch was a part, and not the last one
 	for number := int64(1); ; number++ {
 		if f.budget.wait(reading) != nil {
-			return f.end(ctx, number, torn)
+			return nil
 		}
 		b, err := f.stream.Next(reading)
 		switch {
 		case err == nil:
-			torn = b.Part == schema.PartMore
 			if err := f.hand(ctx, number, b); err != nil {
 				return err
 			}
-		case reading.Err() != nil:
-			return f.end(ctx, number, torn)
-		case errors.Is(err, io.EOF):
+		case reading.Err() != nil, errors.Is(err, io.EOF):
 			return nil
 		default:
 			return f.push(ctx, &item{number: number, err: fmt.Errorf("reading from the source: %w", err)})
 		}
 	}
-}
-
-// end asks the stream for the barrier that a clean stop leaves behind.
-func (f *flow) end(ctx context.Context, number int64, torn bool) error {
-	last, ok := f.stream.(sources.Finisher)
-	if !ok || torn || ctx.Err() != nil {
-		return nil
-	}
-	if b := last.Finish(); b != nil {
-		return f.hand(ctx, number, b)
-	}
-	return nil
 }
 
 // hand routes a batch and sends it on its way.

@@ -30,6 +30,8 @@ type Source interface {
 type Stream interface {
 	// Next blocks for the next batch; the caller owns it until Release. It returns io.EOF when the source is
 	// finite, and may return early with an empty batch that moves the position (a barrier).
+	// When ctx ends, it may return what it has, and a last barrier, before it returns the context's error: the
+	// engine asks until then.
 	//
 	// From nothing it first returns an empty batch in phase creating; slot and publication are made only after
 	// that was acked. Then an empty batch in phase copy with the tables to copy; rows follow only after that was
@@ -40,12 +42,6 @@ type Stream interface {
 	Ack(ctx context.Context, upto schema.Position) error
 	// Close ends the stream, sends the last acknowledgement and leaves nothing behind but the slot.
 	Close() error
-}
-
-// Finisher is a stream that may know a position beyond its last batch, from a keepalive. After a stop, when Next has
-// returned for the last time, Finish gives that as an empty batch, a last barrier, or nil. It does not wait.
-type Finisher interface {
-	Finish() *schema.Batch
 }
 
 // Checker is a source that can look itself over without changing anything.

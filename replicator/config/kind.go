@@ -65,7 +65,7 @@ func (d *decoder) kindOf(n *yaml.Node, kinds []Kind, path string) (Kind, bool) {
 	e, ok := entries["url"]
 	value := quiet.follow(e.value, path)
 	if !ok || value == nil || value.Kind != yaml.ScalarNode {
-		d.reportNoURL(n, entries, kinds, path)
+		d.reportNoURL(entries, kinds, path)
 		return Kind{}, false
 	}
 	text, err := d.look.expand(value.Value)
@@ -91,7 +91,7 @@ func (d *decoder) kindOf(n *yaml.Node, kinds []Kind, path string) (Kind, bool) {
 }
 
 // reportNoURL says that nothing names a connector, and knows the words other tools have for it.
-func (d *decoder) reportNoURL(n *yaml.Node, entries map[string]entry, kinds []Kind, path string) {
+func (d *decoder) reportNoURL(entries map[string]entry, kinds []Kind, path string) {
 	d.report(d.nodeOf(path), Problem{
 		Code: "config.missing", Path: join(path, "url"), Text: join(path, "url") + " is missing",
 		Hint: "it says what to connect to: " + strings.Join(schemes(kinds), " "),
