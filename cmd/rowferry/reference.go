@@ -60,13 +60,9 @@ func (a *app) referencePages(root *cobra.Command) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the schema: %w", err)
 	}
-	metrics, err := metricsPage()
-	if err != nil {
-		return nil, err
-	}
 	return map[string][]byte{
 		"config.md": configPage(kinds, keys), "cli.md": commandPage(root), "errors.md": a.errorsPage(),
-		"metrics.md": metrics, "schema.json": append(schema, '\n'),
+		"metrics.md": metricsPage(), "schema.json": append(schema, '\n'),
 	}, nil
 }
 
@@ -174,7 +170,7 @@ func (a *app) errorsPage() []byte {
 }
 
 // metricsPage documents what a daemon with one pipeline registers.
-func metricsPage() ([]byte, error) {
+func metricsPage() []byte {
 	registry := prometheus.NewRegistry()
 	replicator.NewDaemon([]replicator.Spec{{Name: "shop", StateDir: os.TempDir()}}, replicator.Options{Registry: registry})
 	described := make(chan *prometheus.Desc, 1000)
@@ -192,7 +188,7 @@ func metricsPage() ([]byte, error) {
 	out.WriteString("# Metrics\n\n" + generatedNotice)
 	out.WriteString("Served at `/metrics` of `server.listen`, beside `go_*` and `process_*`. Names and labels are stable.\n\n| Metric | Labels | Meaning |\n|---|---|---|\n")
 	out.WriteString(strings.Join(slices.Compact(rows), ""))
-	return out.Bytes(), nil
+	return out.Bytes()
 }
 
 // describedParts reads a description's text, the only way its parts are told.

@@ -11,7 +11,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"log"
 	"maps"
 	"os"
 	"path"
@@ -28,10 +27,9 @@ const (
 )
 
 func main() {
-	log.SetFlags(0)
-	log.SetPrefix("generate: ")
 	if err := run(filepath.Join("..", "..")); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
 	}
 }
 
