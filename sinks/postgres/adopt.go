@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rowferry/rowferry/schema"
@@ -37,7 +38,15 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 	if !errors.As(err, &missing) {
 		return p, err
 	}
-	if l.w.cfg.SchemaChanges != "add_columns" || !gained(t, previous, missing.Columns) {
+	may := l.w.cfg.SchemaChanges == "add_columns"
+	if may && previous != nil {
+		may = gained(t, previous, missing.Columns)
+	} else if may {
+		if may, err = l.neverHad(ctx, t, r); err != nil {
+			return nil, fmt.Errorf("looking at table %s: %w", t, err)
+		}
+	}
+	if !may {
 		return nil, l.mismatch(ctx, missing)
 	}
 	if err := l.addColumns(ctx, t, missing.Columns); err != nil {
@@ -49,12 +58,8 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 	return newPlan(t, r)
 }
 
-// gained tells whether the columns are new in t, so that no row written before had them. Without a previous version
-// the table is new to the stream, and nothing tells.
+// gained tells whether the columns are new in t, so that no row written before had them.
 func gained(t, previous *schema.Table, columns []int) bool {
-	if previous == nil {
-		return false
-	}
 	for _, i := range columns {
 		for n := range previous.Columns {
 			if previous.Columns[n].Name == t.Columns[i].Name {
@@ -63,6 +68,28 @@ func gained(t, previous *schema.Table, columns []int) bool {
 		}
 	}
 	return true
+}
+
+// neverHad tells whether the target's table cannot have had the columns it lacks, so that the source must have gained
+// them while nobody looked: between the end of one run and the next, or before an interrupted copy began again. The
+// table had every column when its copy began. A column that was dropped or renamed at the target since leaves a trace:
+// a dropped attribute, or a column that the source does not have. An empty table has lost nothing either way.
+func (l *lane) neverHad(ctx context.Context, t *schema.Table, r *relation) (bool, error) {
+	rows, err := l.rows(ctx, "SELECT EXISTS (SELECT FROM "+quoteTable(t.Schema, t.Name)+`),
+		EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1::pg_catalog.oid AND attisdropped)`, r.oid)
+	if err != nil {
+		return false, err
+	}
+	if rows[0][0] == "f" {
+		return true, nil
+	}
+	for i := range r.columns {
+		known := func(c schema.Column) bool { return c.Name == r.columns[i].name }
+		if !slices.ContainsFunc(t.Columns, known) {
+			return false, nil
+		}
+	}
+	return rows[0][1] == "f", nil
 }
 
 // mismatch is the halt for a table that lacks columns, with the statement that mends it.
