@@ -18,19 +18,19 @@ func appendElement(dst []byte, v schema.Value, arena []byte) []byte {
 	return v.AppendText(dst, arena)
 }
 
-// appendQuoted appends a text between double quotes.
+// appendQuoted appends a text between double quotes. Most texts hold nothing to escape, and finding that out costs
+// less than looking at each byte.
 func appendQuoted(dst, text []byte) []byte {
 	dst = append(dst, '"')
-	for {
-		i := bytes.IndexAny(text, `"\`)
-		if i < 0 {
-			break
-		}
-		dst = append(dst, text[:i]...)
-		dst = append(dst, '\\', text[i])
-		text = text[i+1:]
+	if bytes.IndexByte(text, '"') < 0 && bytes.IndexByte(text, '\\') < 0 {
+		return append(append(dst, text...), '"')
 	}
-	dst = append(dst, text...)
+	for _, c := range text {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
 	return append(dst, '"')
 }
 
@@ -44,22 +44,23 @@ func appendCopyField(dst []byte, v schema.Value, arena []byte) []byte {
 		return v.AppendText(dst, arena)
 	}
 	text := v.Bytes(arena)
-	for {
-		i := bytes.IndexAny(text, "\\\n\t\r")
-		if i < 0 {
-			return append(dst, text...)
-		}
-		dst = append(dst, text[:i]...)
-		c := text[i]
+	if bytes.IndexByte(text, '\\') < 0 && bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\t') < 0 &&
+		bytes.IndexByte(text, '\r') < 0 {
+		return append(dst, text...)
+	}
+	for _, c := range text {
 		switch c {
 		case '\n':
-			c = 'n'
+			dst = append(dst, '\\', 'n')
 		case '\t':
-			c = 't'
+			dst = append(dst, '\\', 't')
 		case '\r':
-			c = 'r'
+			dst = append(dst, '\\', 'r')
+		case '\\':
+			dst = append(dst, '\\', '\\')
+		default:
+			dst = append(dst, c)
 		}
-		dst = append(dst, '\\', c)
-		text = text[i+1:]
 	}
+	return dst
 }

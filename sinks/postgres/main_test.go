@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -294,4 +295,14 @@ func full(t *schema.Table) *schema.Table {
 		copied.Columns[i].Ident, copied.Columns[i].KeyPart = true, 0
 	}
 	return copied.WithVersion()
+}
+
+// containsAll tells whether text holds all parts.
+func containsAll(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
 }
