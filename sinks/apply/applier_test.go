@@ -21,7 +21,9 @@ type fakeTarget struct {
 	runs   int
 }
 
-func (f *fakeTarget) Table(_ context.Context, t *schema.Table) (*Table, error) { return f.tables[t], nil }
+func (f *fakeTarget) Table(_ context.Context, t *schema.Table) (*Table, error) {
+	return f.tables[t], nil
+}
 
 func (f *fakeTarget) Run(_ context.Context, steps []Step) error {
 	f.runs++

@@ -39,13 +39,18 @@ func NewBuilder() *Builder {
 	return &Builder{queues: map[*Table]*queue{}, coupled: &queue{}, merged: schema.NewBatch(nil)}
 }
 
-// keptQueues is how many tables' memory is kept between groups.
-const keptQueues = 1024
+const (
+	keptQueues = 1024     // how many tables' memory is kept between groups
+	keptBytes  = 32 << 20 // how much memory for merged rows is
+)
 
 // Reset empties the builder and keeps its memory. Rows it handed out are not valid afterwards.
 func (b *Builder) Reset() {
 	clear(b.steps)
 	b.steps = b.steps[:0]
+	if cap(b.merged.Arena) > keptBytes {
+		b.merged = schema.NewBatch(nil)
+	}
 	b.merged.Reset()
 	for _, q := range b.used {
 		q.reset()

@@ -11,20 +11,26 @@ import (
 const shownKeyBytes = 100
 
 // Describe names one row of a step: table, operation, key, and where it stands in the source's log. It shows no
-// values but the key's.
+// values but the key's. A number beyond the rows describes the step as a whole.
 func Describe(step *Step, n int) string {
-	if n >= len(step.Rows) {
-		return step.Op.String()
-	}
-	row := &step.Rows[n]
+	text := step.Op.String()
 	if step.Op == Truncate {
 		names := make([]string, len(step.Tables))
 		for i, t := range step.Tables {
 			names[i] = t.Source.String()
 		}
-		return fmt.Sprintf("%s of %s at %s", step.Op, strings.Join(names, ", "), place(row.From, row.Change))
+		text += " of " + strings.Join(names, ", ")
+	} else {
+		text += " of " + step.Table.Source.String()
 	}
-	return fmt.Sprintf("%s of %s%s at %s", step.Op, step.Table.Source, keyText(step, row), place(row.From, row.Change))
+	if n >= len(step.Rows) {
+		return text
+	}
+	row := &step.Rows[n]
+	if step.Op != Truncate {
+		text += keyText(step, row)
+	}
+	return text + " at " + place(row.From, row.Change)
 }
 
 // keyText shows the values that name a row. A row that only all of its values name shows none of them.

@@ -46,7 +46,6 @@ var sessionSettings = map[string]string{
 	"statement_timeout":                   "0",
 	"idle_session_timeout":                "0",
 	"idle_in_transaction_session_timeout": "300s",
-	"client_connection_check_interval":    "10s",
 	"tcp_keepalives_idle":                 "10",
 	"tcp_keepalives_interval":             "5",
 	"tcp_keepalives_count":                "3",
@@ -67,6 +66,8 @@ const greeting = `SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recove
 	pg_catalog.current_setting('default_transaction_read_only'),
 	CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off'
 		THEN pg_catalog.set_config('synchronous_commit', 'on', false) END,
+	CASE WHEN pg_catalog.version() LIKE '%linux%'
+		THEN pg_catalog.set_config('client_connection_check_interval', '10s', false) END,
 	CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 170000
 		THEN pg_catalog.set_config('transaction_timeout', '0', false) END`
 
@@ -78,7 +79,8 @@ const (
 // session is one connection with its settings.
 type session struct {
 	conn    *pgconn.PgConn
-	replica bool // triggers and foreign keys are out of effect
+	replica bool          // triggers and foreign keys are out of effect
+	limit   time.Duration // how long the server may take to answer
 }
 
 // connConfig is the configuration of one connection.
@@ -153,7 +155,7 @@ func (c *Config) connectAny(ctx context.Context) (*session, error) {
 		return nil, fault.Halt("target.version", fmt.Errorf("the target is Postgres %d", v),
 			"upgrade the target to Postgres 14 or later")
 	}
-	return &session{conn: conn}, nil
+	return &session{conn: conn, limit: time.Duration(c.ReplyTimeout)}, nil
 }
 
 // withoutURL leaves the address out of a connect error, which the library puts there with user and database. The
@@ -232,13 +234,9 @@ func (s *session) row(ctx context.Context, sql string, args ...string) ([]string
 
 // rows runs a statement and gives its rows as text.
 func (s *session) rows(ctx context.Context, sql string, args ...string) ([][]string, error) {
-	values := make([][]byte, len(args))
-	for i, arg := range args {
-		values[i] = []byte(arg)
-	}
-	result := s.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
-	if result.Err != nil {
-		return nil, classify(result.Err)
+	result, err := s.ask(ctx, sql, args)
+	if err != nil {
+		return nil, err
 	}
 	rows := make([][]string, len(result.Rows))
 	for i, r := range result.Rows {
@@ -252,13 +250,24 @@ func (s *session) rows(ctx context.Context, sql string, args ...string) ([][]str
 
 // exec runs a statement and tells how many rows it touched.
 func (s *session) exec(ctx context.Context, sql string, args ...string) (int64, error) {
+	result, err := s.ask(ctx, sql, args)
+	if err != nil {
+		return 0, err
+	}
+	return result.CommandTag.RowsAffected(), nil
+}
+
+// ask runs a statement and waits for all of its answer.
+func (s *session) ask(ctx context.Context, sql string, args []string) (*pgconn.Result, error) {
+	ctx, clock := watchFor(ctx, s.limit)
+	defer clock.stop()
 	values := make([][]byte, len(args))
 	for i, arg := range args {
 		values[i] = []byte(arg)
 	}
 	result := s.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
 	if result.Err != nil {
-		return 0, classify(result.Err)
+		return nil, broken(context.Cause(ctx), result.Err)
 	}
-	return result.CommandTag.RowsAffected(), nil
+	return result, nil
 }

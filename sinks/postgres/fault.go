@@ -104,6 +104,8 @@ func classifyServer(err error, pg *pgconn.PgError) error {
 		return fault.Record("target.foreign_key", err, remedyForeignKey)
 	case "23502":
 		return fault.Record("target.null_refused", err, remedyNull)
+	case "54000": // a row too big for a page or an index
+		return fault.Record("target.value_refused", err, remedyValue)
 	case "0A000": // feature_not_supported
 		return fault.Halt("target.unsupported", err, "the server cannot do this to the table: see its message")
 	}
@@ -133,6 +135,8 @@ func ofRows(err error) bool {
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "22", "23", "P0", "44", "09", "38", "39":
 		return true
+	case "54":
+		return pg.Code == "54000"
 	case "42":
 		// The statement itself is refused. It is the same for every row, and naming the first tells where the
 		// stream stands.

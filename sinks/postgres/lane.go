@@ -192,7 +192,7 @@ func (l *lane) sendCommit(ctx context.Context) error {
 	p := l.conn.StartPipeline(ctx)
 	p.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	if err := p.Sync(); err != nil {
-		return fault.Unknown(fmt.Errorf("sending the commit: %w", l.broken(ctx, err)))
+		return fault.Unknown(fmt.Errorf("sending the commit: %w", broken(context.Cause(ctx), err)))
 	}
 	if err := failpoint.Hit(ctx, "apply.commit_sent_no_reply"); err != nil {
 		_ = l.conn.Conn().Close()
@@ -207,10 +207,10 @@ func (l *lane) sendCommit(ctx context.Context) error {
 		return fmt.Errorf("committing: %w", classify(err))
 	case err != nil:
 		_ = p.Close()
-		return fault.Unknown(fmt.Errorf("waiting for the commit's answer: %w", l.broken(ctx, err)))
+		return fault.Unknown(fmt.Errorf("waiting for the commit's answer: %w", broken(context.Cause(ctx), err)))
 	}
 	if err := p.Close(); err != nil && tag == "" {
-		return fault.Unknown(fmt.Errorf("waiting for the commit's answer: %w", l.broken(ctx, err)))
+		return fault.Unknown(fmt.Errorf("waiting for the commit's answer: %w", broken(context.Cause(ctx), err)))
 	}
 	if tag != "COMMIT" {
 		return fmt.Errorf("committing: the server answered %s", tag)

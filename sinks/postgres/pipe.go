@@ -15,7 +15,7 @@ import (
 // pipe sends statements without waiting for their results, and then holds each result to what was expected of it.
 type pipe struct {
 	p         *pgconn.Pipeline
-	ctx       context.Context // of the requests on their way; ends when the server is silent for too long
+	why       func() error // why the requests on their way have to end, nil while they need not
 	clock     *watch
 	wants     []want
 	unflushed int
@@ -81,8 +81,9 @@ func (l *lane) enter(ctx context.Context) {
 	if l.pipe.p != nil {
 		return
 	}
-	l.pipe.ctx, l.pipe.clock = watchFor(ctx, time.Duration(l.w.cfg.ReplyTimeout))
-	l.pipe.p = l.conn.StartPipeline(l.pipe.ctx)
+	ctx, l.pipe.clock = watchFor(ctx, time.Duration(l.w.cfg.ReplyTimeout))
+	l.pipe.why = func() error { return context.Cause(ctx) }
+	l.pipe.p = l.conn.StartPipeline(ctx)
 }
 
 // query sends a statement that is not worth preparing.
@@ -114,7 +115,7 @@ func (l *lane) send(ctx context.Context, s *statement, values [][]byte, size int
 	l.pipe.unflushed = 0
 	l.pipe.clock.progress()
 	if err := l.pipe.p.Flush(); err != nil {
-		return l.broken(l.pipe.ctx, err)
+		return broken(l.pipe.why(), err)
 	}
 	return nil
 }
@@ -128,12 +129,12 @@ func (l *lane) drain() error {
 	p.clock.progress()
 	err := p.p.Sync()
 	if err != nil {
-		err = l.broken(p.ctx, err)
+		err = broken(p.why(), err)
 	} else {
 		err = l.collect()
 	}
 	if closed := p.p.Close(); err == nil && closed != nil {
-		err = l.broken(p.ctx, closed)
+		err = broken(p.why(), closed)
 	}
 	for i := range p.wants {
 		if s := p.wants[i].statement; s != nil {
@@ -213,21 +214,21 @@ func (l *lane) refused(w *want, err error) error {
 	if w.step >= 0 && ofRows(err) {
 		return &apply.Rejected{Step: w.step, Row: w.row, Err: classify(err)}
 	}
-	return l.broken(l.pipe.ctx, err)
+	if w.step >= 0 {
+		err = fmt.Errorf("applying the %s: %w", apply.Describe(&l.steps[w.step], len(l.steps[w.step].Rows)), err)
+	}
+	return broken(l.pipe.why(), err)
 }
 
-// broken is err as the engine has to see it: the reason a context ended for comes before what that did to the
-// connection.
-func (l *lane) broken(ctx context.Context, err error) error {
+// broken is err as the engine has to see it: the reason a call had to end for, if there is one, comes before what
+// that did to the connection.
+func broken(reason, err error) error {
 	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	switch {
+	case errors.As(err, &server), reason == nil:
 		return classify(err)
+	case errors.Is(reason, errNoAnswer):
+		return fault.Wait("target.connect", errNoAnswer)
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		if errors.Is(cause, errNoAnswer) {
-			return fault.Wait("target.connect", errNoAnswer)
-		}
-		return cause
-	}
-	return classify(err)
+	return reason
 }

@@ -219,7 +219,9 @@ func (l *lane) copyRows(ctx context.Context, n int, p *plan) error {
 	s := &l.steps[n]
 	source := &rowReader{rows: s.Rows, columns: s.Shape.Columns, buffer: l.buffer[:0]}
 	err := l.copyFrom(ctx, source, copyRows(p, s.Shape.Columns), int64(len(s.Rows)))
-	l.buffer = source.buffer[:0]
+	if l.buffer = source.buffer[:0]; cap(l.buffer) > 4*chunkBytes {
+		l.buffer = nil
+	}
 	if err != nil && ofRows(err) {
 		return &apply.Rejected{Step: n, Row: -1, Err: err}
 	}
@@ -232,7 +234,7 @@ func (l *lane) copyFrom(ctx context.Context, r io.Reader, sql string, rows int64
 	defer clock.stop()
 	tag, err := l.conn.CopyFrom(ctx, &watchedReader{r: r, clock: clock}, sql)
 	if err != nil {
-		return l.broken(ctx, err)
+		return broken(context.Cause(ctx), err)
 	}
 	if got := tag.RowsAffected(); got != rows {
 		return fault.Halt("target.trigger_refused", fmt.Errorf("%d of %d copied rows arrived", got, rows), remedyTrigger)

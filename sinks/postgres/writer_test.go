@@ -224,12 +224,14 @@ func TestZombieIsWaitedFor(t *testing.T) {
 // waitFor waits until the condition holds.
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline, pause := time.After(patience), time.NewTicker(10*time.Millisecond)
+	defer pause.Stop()
 	for !condition() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatal("the condition does not come true")
+		case <-pause.C:
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
