@@ -108,6 +108,7 @@ func TestInvariant1_everyFaultAtEveryCall(t *testing.T) {
 		w.perBatch = rapid.IntRange(1, 5).Draw(rt, "perBatch")
 		w.parts = rapid.IntRange(3, 50).Draw(rt, "parts")
 		w.barrier = rapid.Bool().Draw(rt, "barrier")
+		w.padding = rapid.SampledFrom([]int{0, inlineBytes}).Draw(rt, "padding")
 		w.limits = sinks.Limits{
 			Rows: rapid.SampledFrom([]int{0, 1, 20, 1000}).Draw(rt, "rows"), Bytes: 1 << 20,
 			Age:   rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Millisecond}).Draw(rt, "age"),
@@ -181,6 +182,25 @@ func live(w *world, spec Spec) (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("halted: %+v", p.Halt))
 	}
 	return wrong
+}
+
+// TestItemReadyBetweenLookAndWait lets an item become ready after the sequence looked at it and before it waits, with
+// nothing else on its way that could wake it: it has to go on.
+func TestItemReadyBetweenLookAndWait(t *testing.T) {
+	f := &flow{items: make(chan *item), done: make(chan *unit), budget: newBudget(1), grouper: newGrouper(sinks.Held{})}
+	it := word(1, "1")
+	it.ready = make(chan struct{})
+	f.next = it
+	f.fold()
+	close(it.ready)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := f.await(ctx, nil); err != nil {
+		t.Fatalf("got %v, want the item", err)
+	}
+	if f.fold(); f.grouper.open == nil {
+		t.Error("the item is not in the open group")
+	}
 }
 
 func TestInvariant4_partsRunAloneOrStayTogether(t *testing.T) {

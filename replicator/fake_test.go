@@ -25,6 +25,7 @@ type world struct {
 	parts        int   // transactions of more rows leave in parts of so many
 	perBatch     int   // at most so many transactions in a batch
 	chunks       int   // of existing rows, over two tables
+	padding      int   // bytes of every batch beside its rows: large ones are encoded by other goroutines
 	finite       bool  // io.EOF after the last transaction
 	barrier      bool  // a stop brings a last barrier
 	locked       bool
@@ -309,6 +310,7 @@ func (s *fakeStream) fill(b *schema.Batch, id, rows int) {
 	b.Transactions = append(b.Transactions, schema.Transaction{
 		ID: uint64(id), CommitTime: time.Now().UnixMicro(), First: int32(len(b.Changes)), Count: int32(rows),
 	})
+	b.Arena = make([]byte, s.padding)
 	for range rows {
 		b.Changes = append(b.Changes, schema.Change{
 			Op: schema.OpCreate, Table: tableA, After: schema.Row{First: int32(len(b.Values)), Count: 1},

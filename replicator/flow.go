@@ -39,7 +39,8 @@ type flow struct {
 	window  window
 	queues  [][]*unit // copied rows waiting for their lane
 	busy    []bool    // lanes
-	next    *item     // taken from items, and not yet ready or not yet accepted by the grouper
+	next    *item     // taken from items, and not yet taken by the grouper
+	refused bool      // the grouper did not take it: it has to wait until what is open has started
 	ended   bool      // no more items
 	staged  tally     // of the transaction being staged
 	hurry   bool      // the reader waits for room
@@ -139,10 +140,11 @@ func (f *flow) await(ctx context.Context, age <-chan time.Time) error {
 	var items <-chan *item
 	var ready <-chan struct{}
 	switch {
-	case f.next == nil && !f.ended:
+	case f.ended:
+	case f.next == nil:
 		items = f.items
-	case f.next != nil && !f.next.isReady():
-		ready = f.next.ready
+	case !f.refused:
+		ready = f.next.ready // closed, perhaps, since fold looked
 	}
 	select {
 	case it, ok := <-items:
@@ -163,7 +165,7 @@ func (f *flow) await(ctx context.Context, age <-chan time.Time) error {
 // 0 when time decides nothing.
 func (f *flow) dispatch() time.Duration {
 	for {
-		refused := f.fold()
+		f.fold()
 		u := f.grouper.open
 		if u == nil {
 			f.hurry = false
@@ -172,7 +174,7 @@ func (f *flow) dispatch() time.Duration {
 		if u.torn || !f.gate.admits(u) {
 			return 0
 		}
-		if !u.closed && !refused && !f.ended && !f.hurry {
+		if !u.closed && !f.refused && !f.ended && !f.hurry {
 			if left := f.grouper.limits.Age - time.Since(u.since); left > 0 {
 				return left
 			}
@@ -184,9 +186,10 @@ func (f *flow) dispatch() time.Duration {
 	}
 }
 
-// fold gives the grouper every item at hand. refused tells that the next one does not fit into what is open. At an
-// error it ends the sequence: what was read before is finished, so that the target stands right before the fault.
-func (f *flow) fold() (refused bool) {
+// fold gives the grouper every item at hand, until one does not fit into what is open. At an error it ends the
+// sequence: what was read before is finished, so that the target stands right before the fault.
+func (f *flow) fold() {
+	f.refused = false
 	for !f.ended {
 		if f.next == nil {
 			select {
@@ -194,11 +197,11 @@ func (f *flow) fold() (refused bool) {
 				f.next, f.ended = it, !ok
 				continue
 			default:
-				return false
+				return
 			}
 		}
 		if !f.next.isReady() {
-			return false
+			return
 		}
 		taken, err := false, f.next.err
 		if err == nil {
@@ -207,13 +210,13 @@ func (f *flow) fold() (refused bool) {
 		switch {
 		case err != nil:
 			f.last, f.ended = err, true
-			return false
+			return
 		case !taken:
-			return true
+			f.refused = true
+			return
 		}
 		f.next = nil
 	}
-	return false
 }
 
 // start sends a unit on its way. Its lane is free, or, for copied rows, has a queue.
