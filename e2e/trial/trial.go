@@ -49,9 +49,11 @@ type Options struct {
 	Targets []Target
 	Load    *load.Runner // URL is filled in
 	Old     int          // rows the first copy finds
-	// InSource are further settings of the sources.
-	InSource daemon.Settings
-	Args     []string // of the daemon
+	// SourceVia and TargetVia are what the daemon connects to in place of Source and Target, such as a proxy.
+	SourceVia, TargetVia string
+	// InSource and InTarget are further settings of the sources and of the Postgres target.
+	InSource, InTarget daemon.Settings
+	Args               []string // of the daemon
 }
 
 // Trial is one.
@@ -79,6 +81,12 @@ func New(ctx context.Context, o Options) (*Trial, error) {
 	if err := load.Setup(ctx, conn, o.Old); err != nil {
 		return nil, err
 	}
+	if o.SourceVia == "" {
+		o.SourceVia = o.Source
+	}
+	if o.TargetVia == "" {
+		o.TargetVia = o.Target
+	}
 	runner := o.Load
 	runner.URL = o.Source
 	runner.Profile.Old = o.Old
@@ -88,13 +96,23 @@ func New(ctx context.Context, o Options) (*Trial, error) {
 
 // Start starts a daemon with these variables in its environment.
 func (t *Trial) Start(env ...string) error {
+	d, err := t.Beside(t.options.Folder, t.options.Args, env...)
+	if err != nil {
+		return err
+	}
+	t.Daemon = d
+	return nil
+}
+
+// Beside starts a further daemon for the same pipelines, in a folder of its own. The caller ends it.
+func (t *Trial) Beside(folder string, args []string, env ...string) (*daemon.Daemon, error) {
 	o := daemon.Options{
-		Binary: t.options.Binary, Folder: t.options.Folder, Args: t.options.Args,
+		Binary: t.options.Binary, Folder: folder, Args: args,
 		Env: append([]string{"TRIAL_PASSWORD=" + Password}, env...),
 	}
 	for _, target := range t.options.Targets {
 		p := daemon.Pipeline{
-			Name: string(target), Source: t.options.Source,
+			Name: string(target), Source: t.options.SourceVia,
 			InSource: daemon.Settings{"password": "${env:TRIAL_PASSWORD}", "slot": daemon.Settings{"name": t.Slot(target)}},
 			Snapshot: daemon.Settings{"workers": 2, "chunk_size": "1MiB"},
 		}
@@ -103,21 +121,19 @@ func (t *Trial) Start(env ...string) error {
 		}
 		switch target {
 		case Postgres:
-			p.Target = t.options.Target
+			p.Target = t.options.TargetVia
 			p.InTarget = daemon.Settings{
 				"tables": daemon.Settings{"create": true}, "schema_changes": "add_columns", "password": "${env:TRIAL_PASSWORD}",
+			}
+			for k, v := range t.options.InTarget {
+				p.InTarget[k] = v
 			}
 		case File:
 			p.Target = "file:" + t.Events()
 		}
 		o.Pipelines = append(o.Pipelines, p)
 	}
-	d, err := daemon.Start(o)
-	if err != nil {
-		return err
-	}
-	t.Daemon = d
-	return nil
+	return daemon.Start(o)
 }
 
 // Events is the file of changes.
