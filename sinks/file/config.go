@@ -86,7 +86,7 @@ func (b Batch) limits() sinks.Limits {
 func pathOf(url string) (string, error) {
 	path, ok := strings.CutPrefix(url, "file:")
 	if !ok {
-		return "", fmt.Errorf("url: %q does not begin with file:", url)
+		return "", fmt.Errorf("url: %q is no file:PATH", url)
 	}
 	if rest, slashes := strings.CutPrefix(path, "//"); slashes {
 		if !strings.HasPrefix(rest, "/") {

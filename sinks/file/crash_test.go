@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/failpoint"
 	"github.com/rowferry/rowferry/schema/setting"
 	"github.com/rowferry/rowferry/sinks"
-	"github.com/rs/zerolog"
 )
 
 // crashDir is the environment variable that makes the test program write a file and die at a failpoint.
@@ -91,12 +92,11 @@ func lengthOf(t *testing.T, path string) int64 {
 func crashChild() int {
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
-		switch err := childAttempt(); {
-		case err == nil:
+		err := childAttempt()
+		if err == nil {
 			return 0
-		default:
-			fmt.Fprintln(os.Stderr, err)
 		}
+		fmt.Fprintln(os.Stderr, err)
 	}
 	return 2
 }

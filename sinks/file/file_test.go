@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
@@ -296,11 +298,17 @@ func TestStdoutWithoutAReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
+	if err := read.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	s := &Stdout{out: out}
-	c, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	c, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { cancelWhenFull(c, cancel, read) })
 	long := bytes.Repeat([]byte("x"), 1<<20)
-	if err := s.write(c, append([]byte("1\n"), long...)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.write(c, append([]byte("1\n"), long...)); !errors.Is(err, context.Canceled) {
 		t.Errorf("nobody reads and the context ends: got %v, want its error", err)
 	}
 	got := make([]byte, 1<<20)
@@ -318,6 +326,21 @@ func TestStdoutWithoutAReader(t *testing.T) {
 	_ = read.Close()
 	if err := s.write(t.Context(), long); fault.Of(err).Code != "target.stdout_closed" {
 		t.Errorf("the reader is gone: got %v, want target.stdout_closed", err)
+	}
+}
+
+// cancelWhenFull cancels once a pipe holds what a pipe holds.
+func cancelWhenFull(c ctx, cancel func(), read *os.File) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	raw, err := read.SyscallConn()
+	for c.Err() == nil && err == nil {
+		<-tick.C
+		err = raw.Control(func(fd uintptr) {
+			if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err != nil || n >= 64<<10 {
+				cancel()
+			}
+		})
 	}
 }
 

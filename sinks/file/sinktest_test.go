@@ -68,7 +68,7 @@ func TestStdoutConformance(t *testing.T) {
 		New: func(t *testing.T) sinktest.Target {
 			rt := runtimeOf(t)
 			out := newReader(t)
-			make := func() *Stdout {
+			again := func() *Stdout {
 				s, err := NewStdout(StdoutConfig{URL: "stdout:"}, rt)
 				if err != nil {
 					t.Fatal(err)
@@ -77,10 +77,10 @@ func TestStdoutConformance(t *testing.T) {
 				return s
 			}
 			return sinktest.Target{
-				Open:      make().Open,
-				Steal:     func(t testing.TB) { remove(t, make().ledgerPath()+".lock") },
+				Open:      again().Open,
+				Steal:     func(t testing.TB) { remove(t, again().ledgerPath()+".lock") },
 				Read:      func(t testing.TB) []sinktest.Event { return events(t, out.text()) },
-				Inspector: make(),
+				Inspector: again(),
 			}
 		},
 		Waivers: map[string]string{

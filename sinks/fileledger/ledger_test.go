@@ -269,7 +269,6 @@ func TestFramesFoldAlike(t *testing.T) {
 		defer os.Remove(path)
 		l := take(t, path)
 		defer func() { l.Close() }()
-		want := State{}
 		for i := range rapid.IntRange(1, 12).Draw(rt, "commits") {
 			u := Update{Data: Extent{File: 1, Length: int64(i)}}
 			if rapid.Bool().Draw(rt, "positioned") {
@@ -280,7 +279,7 @@ func TestFramesFoldAlike(t *testing.T) {
 				u.Made = rapid.SliceOfN(rapid.SampledFrom([]string{"x", "y"}), 0, 2).Draw(rt, "made")
 			}
 			commit(t, l, u)
-			want = l.State
+			want := l.State
 			if rapid.Bool().Draw(rt, "reopen") {
 				l.Close()
 				l = take(t, path)
