@@ -46,6 +46,12 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 			return nil, fmt.Errorf("looking at table %s: %w", t, err)
 		}
 	}
+	if may {
+		may, err = l.holds(ctx, r, t, missing.Columns)
+		if err != nil {
+			return nil, fmt.Errorf("looking at table %s: %w", t, err)
+		}
+	}
 	if !may {
 		return nil, l.mismatch(ctx, missing)
 	}
@@ -68,6 +74,21 @@ func gained(t, previous *schema.Table, columns []int) bool {
 		}
 	}
 	return true
+}
+
+// holds tells whether the table's rows are right without values for the columns. A column that is NOT NULL at the
+// source came with a default for the rows that were there; no change says so, and the target must be told by hand.
+func (l *lane) holds(ctx context.Context, r *relation, t *schema.Table, columns []int) (bool, error) {
+	needed := func(i int) bool { return t.Columns[i].NotNull }
+	if !slices.ContainsFunc(columns, needed) {
+		return true, nil
+	}
+	name := quoteTable(t.Schema, t.Name)
+	if !r.partitioned {
+		name = "ONLY " + name
+	}
+	rows, err := l.rows(ctx, "SELECT FROM "+name+" LIMIT 1")
+	return len(rows) == 0, err
 }
 
 // neverHad tells whether the target's table cannot have had the columns it lacks, so that the source must have gained
@@ -122,7 +143,7 @@ func (l *lane) addColumns(ctx context.Context, t *schema.Table, columns []int) e
 			return err
 		}
 		l.w.rt.Log.Info().Str("table", t.String()).Str("column", t.Columns[i].Name).Str("type", typ).
-			Msg("added a column at the target")
+			Msg("added a column at the target; it is NULL in the rows that are there, whatever default the source gave them")
 	}
 	return nil
 }

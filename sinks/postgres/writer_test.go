@@ -316,6 +316,13 @@ func TestAddedColumns(t *testing.T) {
 	if diff := cmp.Diff(want, d.lines(`SELECT * FROM accounts ORDER BY id`)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	needed := tableOf("accounts", "*id integer", "owner text", "grade integer")
+	needed.Columns[2].NotNull = true
+	if err := (&db{t, d.url, d.conn}).stream(func(c *Config) { c.SchemaChanges = "add_columns" }).
+		commit(newBatch().schema(needed, narrower).insert(needed, 4, "d", 1)); fault.Of(err).Code != "target.schema_mismatch" {
+		t.Errorf("a column with a default: got %v, want target.schema_mismatch", err)
+	}
+	s = d.stream(func(c *Config) { c.SchemaChanges = "add_columns" })
 	renamed := tableOf("accounts", "*id integer", "holder text")
 	s.must(newBatch().schema(renamed, narrower).insert(renamed, 4, "d"))
 	other := tableOf("accounts", "*id integer", "nick text")
