@@ -43,9 +43,13 @@ func (o *Options) writeConfig(listen string) (string, error) {
 		}
 		pipelines[p.Name] = pipeline
 	}
+	level := o.LogLevel
+	if level == "" {
+		level = "debug"
+	}
 	text, err := yaml.Marshal(Settings{
 		"version": 1, "state": Settings{"path": filepath.Join(o.Folder, "state")}, "server": Settings{"listen": listen},
-		"log": Settings{"level": "debug", "format": "json"}, "pipelines": pipelines,
+		"log": Settings{"level": level, "format": "json"}, "pipelines": pipelines,
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing the configuration: %w", err)

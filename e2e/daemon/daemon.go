@@ -27,6 +27,7 @@ type Options struct {
 	Pipelines []Pipeline
 	Env       []string // besides the caller's
 	Args      []string // of "run", besides the configuration
+	LogLevel  string   // debug when empty
 }
 
 // Daemon is a running child. It ends when the process that started it does.

@@ -11,6 +11,9 @@ type Profile struct {
 	Weights map[Kind]int // how often each kind comes, relative to the others
 	BigRows int          // rows of a big unit
 	Columns int          // how many columns one worker adds at most
+	// WipeFrom is which of a worker's transactions is the first that may hold a TRUNCATE: a copy begins again when a
+	// table is wiped meanwhile.
+	WipeFrom int64
 	// Old is how many rows Setup made in old; Change touches them.
 	Old int
 	// Canary, when not empty, is put into values that no log may show.

@@ -29,10 +29,13 @@ func (w *walk) make(k Kind) {
 	case Move:
 		w.move()
 	case Wipe:
-		w.wipe()
+		if w.number >= w.profile.WipeFrom {
+			w.wipe()
+		} else {
+			w.refill()
+		}
 	case Refill:
-		w.add(Refill, 1, "INSERT INTO wiped VALUES (%d, 'note')", w.id())
-		w.add(Refill, 1, "INSERT INTO wiped_too VALUES (%d, 'note')", w.id())
+		w.refill()
 	case Big:
 		w.big()
 	case Sub:
@@ -107,6 +110,11 @@ func (w *walk) move() {
 	id := w.id()
 	w.add(Move, 1, "UPDATE keyed SET id = %d, moves = moves + 1 WHERE id = %d", id, m.keyed[i])
 	m.keyed[i] = id
+}
+
+func (w *walk) refill() {
+	w.add(Refill, 1, "INSERT INTO wiped VALUES (%d, 'note')", w.id())
+	w.add(Refill, 1, "INSERT INTO wiped_too VALUES (%d, 'note')", w.id())
 }
 
 func (w *walk) wipe() {
