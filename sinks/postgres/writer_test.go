@@ -318,10 +318,11 @@ func TestAddedColumns(t *testing.T) {
 	}
 	needed := tableOf("accounts", "*id integer", "owner text", "grade integer")
 	needed.Columns[2].NotNull = true
-	if err := (&db{t, d.url, d.conn}).stream(func(c *Config) { c.SchemaChanges = "add_columns" }).
-		commit(newBatch().schema(needed, narrower).insert(needed, 4, "d", 1)); fault.Of(err).Code != "target.schema_mismatch" {
+	err := s.commit(newBatch().schema(needed, narrower).insert(needed, 4, "d", 1))
+	if fault.Of(err).Code != "target.schema_mismatch" {
 		t.Errorf("a column with a default: got %v, want target.schema_mismatch", err)
 	}
+	_ = s.w.Close()
 	s = d.stream(func(c *Config) { c.SchemaChanges = "add_columns" })
 	renamed := tableOf("accounts", "*id integer", "holder text")
 	s.must(newBatch().schema(renamed, narrower).insert(renamed, 4, "d"))
