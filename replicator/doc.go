@@ -8,7 +8,7 @@
 // a stop:
 //
 //	Stream.Next ─► route ─► Encode ─► grouper ─► gate ─► Stage, Commit ─► window ─► Stream.Ack
-//	  read          read     encode    sequence            serve (lanes)   sequence   acknowledge
+//	└────── read ──────┘   encode    └── sequence ──┘    serve (lanes)   sequence   acknowledge
 //
 // The second line names the goroutine. Deciding is apart from doing: grouper, gate, window, policy and guard have no
 // clock, no goroutine and no I/O. One goroutine, sequence, owns the first three, so that none of them has a lock.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -115,7 +115,7 @@ func TestInvariant1_everyFaultAtEveryCall(t *testing.T) {
 			Lanes: rapid.IntRange(1, 4).Draw(rt, "lanes"), CopyLanes: rapid.IntRange(1, 4).Draw(rt, "copyLanes"),
 			Stage: rapid.Bool().Draw(rt, "stage"),
 		}
-		w.faults(chaos(w.random.Int63(), rapid.IntRange(0, 15).Draw(rt, "percent of calls that fail")))
+		w.faults(chaos(w.random.Int64(), rapid.IntRange(0, 15).Draw(rt, "percent of calls that fail")))
 		spec := w.spec()
 		spec.QueueBytes = int64(rapid.SampledFrom([]int{1, 5000, 1 << 20}).Draw(rt, "queue"))
 		spec.Retry.Unknown = time.Hour
@@ -136,12 +136,12 @@ func TestInvariant1_everyFaultAtEveryCall(t *testing.T) {
 
 // chaos fails or delays calls.
 func chaos(seed int64, percent int) func(string) error {
-	random := rand.New(rand.NewSource(seed))
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	lock := make(chan struct{}, 1)
 	return func(call string) error {
 		lock <- struct{}{}
-		n, delay := random.Intn(100), random.Intn(3)
-		kind := random.Intn(4)
+		n, delay := random.IntN(100), random.IntN(3)
+		kind := random.IntN(4)
 		<-lock
 		if call == "commit" || call == "commit.reply" || call == "encode" || call == "stage" {
 			time.Sleep(time.Duration(delay) * time.Millisecond)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -52,7 +52,7 @@ type world struct {
 
 func newWorld(seed int64) *world {
 	w := &world{
-		random: rand.New(rand.NewSource(seed)), perBatch: 3, parts: 10, copied: map[int]int{},
+		random: rand.New(rand.NewPCG(uint64(seed), 0)), perBatch: 3, parts: 10, copied: map[int]int{},
 		limits: sinks.Limits{Lanes: 1, CopyLanes: 2, Stage: true},
 		inject: none, acked: -3,
 	}
@@ -90,7 +90,7 @@ func (w *world) wrong(format string, args ...any) {
 func (w *world) intn(n int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.random.Intn(n)
+	return w.random.IntN(n)
 }
 
 const (

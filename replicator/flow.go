@@ -300,7 +300,7 @@ func timed(ctx context.Context, limit time.Duration, call string, f func(context
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	err := f(bounded)
-	if err != nil && context.Cause(bounded) == late && gravity(err) == 0 {
+	if err != nil && errors.Is(context.Cause(bounded), late) && gravity(err) == 0 {
 		return late
 	}
 	return err

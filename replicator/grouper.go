@@ -30,7 +30,8 @@ func newGrouper(held sinks.Held) *grouper {
 func (g *grouper) add(it *item, now time.Time) (bool, error) {
 	b := it.batch
 	if g.open == nil {
-		return true, g.begin(it, now)
+		g.begin(it, now)
+		return true, nil
 	}
 	u := g.open
 	if u.torn {
@@ -68,7 +69,7 @@ func (g *grouper) ripe() bool {
 }
 
 // begin opens a unit with the batch.
-func (g *grouper) begin(it *item, now time.Time) error {
+func (g *grouper) begin(it *item, now time.Time) {
 	b := it.batch
 	u := &unit{items: []*item{it}, rows: it.rows, bytes: it.bytes, since: now}
 	// Invariant 4: between two parts of a transaction there is nothing else.
@@ -94,7 +95,6 @@ func (g *grouper) begin(it *item, now time.Time) error {
 	g.inParts = b.Part == schema.PartMore
 	u.upto, u.phase = g.position, g.phase
 	g.open = u
-	return nil
 }
 
 // continueTorn keeps a transaction together for a writer that cannot stage.

@@ -97,8 +97,7 @@ func (p *pipeline) attempts(hard, soft context.Context) error {
 		case gravity(err) > 0:
 			return backoff.Permanent(p.failed(err, false))
 		case soft.Err() != nil:
-			p.log.Warn().Err(err).Msg("stopped before everything read was committed; it will be read again")
-			return nil
+			return p.cut(err)
 		}
 		now := time.Now()
 		r := rules.judge(fault.Of(err), healthy, now)
@@ -127,6 +126,12 @@ func (p *pipeline) attempts(hard, soft context.Context) error {
 	default:
 		return nil // the stop came between two attempts
 	}
+}
+
+// cut notes an error that a stop makes harmless.
+func (p *pipeline) cut(err error) error {
+	p.log.Warn().Err(err).Msg("stopped before everything read was committed; it will be read again")
+	return nil
 }
 
 // failed counts an error and returns it.

@@ -102,23 +102,21 @@ func (p *pipeline) observe(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err == nil {
-			p.track.Observed(o.RetainedBytes, o.RetentionLimit)
+		if known.unseen(err != nil) && err != nil {
+			p.log.Warn().Err(err).Msg("the source cannot be observed: what its log costs is not known")
 		}
-		if err := p.warn(&known, o, err); err != nil {
+		if err != nil {
+			continue
+		}
+		p.track.Observed(o.RetainedBytes, o.RetentionLimit)
+		if err := p.warn(&known, o); err != nil {
 			return err
 		}
 	}
 }
 
 // warn logs what is new about an observation, and returns the problem it found.
-func (p *pipeline) warn(known *guard, o sources.Observation, err error) error {
-	if known.unseen(err != nil) && err != nil {
-		p.log.Warn().Err(err).Msg("the source cannot be observed: what its log costs is not known")
-	}
-	if err != nil {
-		return nil
-	}
+func (p *pipeline) warn(known *guard, o sources.Observation) error {
 	if percent, rose := known.level(o.RetainedBytes, o.RetentionLimit); rose {
 		p.log.Warn().Int64("retained_bytes", o.RetainedBytes).Int64("retention_limit_bytes", o.RetentionLimit).
 			Int("percent", percent).Msg("the source keeps much log for this pipeline")

@@ -35,9 +35,9 @@ func Counts(dst []Count, b *schema.Batch) []Count {
 
 // Merge adds counts to dst.
 func Merge(dst, counts []Count) []Count {
-	at := 0
 	for _, c := range counts {
-		dst, at = find(dst, c.Table, c.Op)
+		found, at := find(dst, c.Table, c.Op)
+		dst = found
 		dst[at].N += c.N
 	}
 	return dst
