@@ -58,7 +58,7 @@ var comments = config.Comments{
 	"github.com/rowferry/rowferry/sinks/postgres.Config.LockTimeout":        "LockTimeout bounds the wait for a lock that others hold at the target; then the transaction is tried again.",
 	"github.com/rowferry/rowferry/sinks/postgres.Config.Password":           "Password of the role, when the URL holds none.",
 	"github.com/rowferry/rowferry/sinks/postgres.Config.ReplyTimeout":       "ReplyTimeout bounds the wait for the next answer of the server. A connection that is silent for longer is given up, and the ledger tells whether its last commit counted.",
-	"github.com/rowferry/rowferry/sinks/postgres.Config.SchemaChanges":      "SchemaChanges says what happens when a source's table has gained columns the target lacks: halt, or add_columns. A change the target can take as it is never halts.",
+	"github.com/rowferry/rowferry/sinks/postgres.Config.SchemaChanges":      "SchemaChanges says what happens when a source's table has gained columns the target lacks: halt, or add_columns. A change the target can take as it is never halts. An added column is NULL in the rows that are there: a default the source gave them is not in its log. Where the source's column is NOT NULL, that halts.",
 	"github.com/rowferry/rowferry/sinks/postgres.Config.TLS":                "TLS says how the connections are protected.",
 	"github.com/rowferry/rowferry/sinks/postgres.Config.Tables":             "Tables says what happens to tables that are missing, or not empty, when the first copy begins.",
 	"github.com/rowferry/rowferry/sinks/postgres.Config.URL":                "URL is the database to write to: postgres://user@host:5432/database. Several hosts may be listed, separated by commas; the one that takes writes is used.",
