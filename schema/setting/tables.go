@@ -78,7 +78,7 @@ func splitPattern(text string) ([]string, error) {
 		case c == '?' && !quoted:
 			part += "."
 		default:
-			part += regexp.QuoteMeta(text[i:i+1]) // bytes of longer runes pass as they are
+			part += regexp.QuoteMeta(text[i : i+1]) // bytes of longer runes pass as they are
 		}
 	}
 	if quoted {
