@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/schema/setting"
 )
@@ -295,9 +294,4 @@ func shortened(sql string) string {
 		return sql
 	}
 	return strings.ToValidUTF8(sql[:most], "") + "…"
-}
-
-// finding turns a problem into a line of a check.
-func (p problem) finding() schema.Finding {
-	return schema.Finding{Area: "source", Name: p.name, Severity: schema.Problem, Text: p.text, Code: p.code, Fix: p.fix}
 }

@@ -32,8 +32,6 @@ type slotInfo struct {
 	application, client    string // of the reader
 	confirmed, restart     LSN
 	walStatus              string
-	safe                   *int64 // bytes until the server drops log we need; nil for no limit
-	temporary              bool
 	invalid                string // why it was invalidated
 	twoPhase               bool
 }
@@ -45,7 +43,7 @@ func readSlot(ctx context.Context, conn *pgx.Conn, name string) (*slotInfo, erro
 	var pid *int32
 	var confirmed, restart string
 	err := conn.QueryRow(ctx, slotSQL, name).Scan(&plugin, &s.kind, &database, &s.active, &pid, &s.application, &s.client,
-		&confirmed, &restart, &s.walStatus, &s.safe, &s.temporary, &s.invalid, &s.twoPhase)
+		&confirmed, &restart, &s.walStatus, &s.invalid, &s.twoPhase)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -175,12 +175,15 @@ func occupy(t testing.TB, url, slot, application string) {
 		_ = started.Close()
 		_ = conn.Close(ctx)
 	})
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.After(10 * time.Second)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
 	for value(t, url, `SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`, slot) != "true" {
-		if time.Now().After(deadline) {
+		select {
+		case <-ticker.C:
+		case <-deadline:
 			t.Fatal("the slot was not taken")
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -208,7 +208,7 @@ func (st *stream) Next(ctx context.Context) (*schema.Batch, error) {
 			st.step = stepRows
 		case stepRows:
 			b, err := st.copier.next(ctx)
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				return b, err
 			}
 			st.step = stepOpen

@@ -344,7 +344,7 @@ func twoStreams(r *run) {
 	r.db.Apply(r.t, Op{Op: schema.OpCreate, Key: 100, Text: "one"})
 	r.reaches(r.db.Read(r.t))
 	first := r.stream
-	defer first.Close()
+	defer func() { _ = first.Close() }()
 	ctx, cancel := r.context()
 	defer cancel()
 	second, err := r.db.Source(r.t).Stream(ctx, r.model.at, r.model.states())
