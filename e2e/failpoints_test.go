@@ -78,7 +78,6 @@ func newTrial(t *testing.T, server *servers.Server, binary string, target trial.
 	t.Helper()
 	profile := load.Full()
 	profile.Weights[load.Big] = 240
-	profile.Weights[load.Wipe] = 60
 	profile.WipeFrom = 120
 	profile.BigRows = 1500
 	folder, err := os.MkdirTemp("", "trial-*") // not the test's own: a server's user may have to read along

@@ -25,7 +25,7 @@ func Full() Profile {
 	return Profile{
 		Weights: map[Kind]int{
 			Transfer: 1200, Append: 1000, Hot: 600, Doc: 560, Move: 400, Refill: 240, Sub: 480, Change: 320,
-			Big: 40, AddColumn: 40, Wipe: 10, // a copy begins again when a table is wiped meanwhile: not at every turn
+			Big: 40, AddColumn: 40, Wipe: 3, // a copy begins again when a table is wiped meanwhile: not at every turn
 		},
 		BigRows: 3000, Columns: 4,
 	}

@@ -66,6 +66,7 @@ type Trial struct {
 	runner  *load.Runner
 	cancel  []context.CancelFunc
 	group   sync.WaitGroup
+	loaded  chan struct{} // closed when the load has ended
 
 	mu   sync.Mutex // guards errs
 	errs []error
@@ -144,7 +145,11 @@ func (t *Trial) Load() *load.Runner { return t.runner }
 
 // Begin starts the load and everything that watches while it runs.
 func (t *Trial) Begin(ctx context.Context) {
-	t.run(ctx, "the load", t.runner.Run)
+	t.loaded = make(chan struct{})
+	t.run(ctx, "the load", func(ctx context.Context) error {
+		defer close(t.loaded)
+		return t.runner.Run(ctx)
+	})
 	for _, target := range t.options.Targets {
 		if target == Postgres {
 			reader := oracle.Reader{Source: t.options.Source, Target: t.options.Target, Pipeline: string(target), Every: 150 * time.Millisecond}
@@ -201,7 +206,8 @@ func (t *Trial) quiet() {
 // Finish ends the load, lets the daemon catch up, stops it, and looks at everything at rest.
 func (t *Trial) Finish(ctx context.Context) error {
 	if len(t.cancel) > 0 {
-		t.cancel[0]() // the load; the watchers go on
+		t.cancel[0]() // the load, which ends what it has begun; the watchers go on
+		<-t.loaded
 	}
 	if err := t.CatchUp(ctx); err != nil {
 		return errors.Join(err, t.End())
