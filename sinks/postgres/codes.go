@@ -86,8 +86,8 @@ var Codes = []fault.Code{
 	},
 	{
 		Name: "target.claim_blocked", Title: "An older writer still holds the ledger",
-		Meaning: "A session of an earlier writer has its transaction open. It ends by itself, at the latest when the server\n" +
-			"finds its client gone; then its writes count in full or not at all.",
+		Meaning: "A session of an earlier writer has its transaction open. It is waited for while it is at work, and ended when\n" +
+			"it does nothing for some seconds; its writes count in full or not at all.",
 		DataLost: "No.", Remedy: "Nothing, if it passes; else end the session that holds rows of rowferry.ledger.",
 	},
 	{

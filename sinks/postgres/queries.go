@@ -13,6 +13,8 @@ var (
 	claimRowsSQL string
 	//go:embed queries/claim.sql
 	claimSQL string
+	//go:embed queries/evict.sql
+	evictSQL string
 	//go:embed queries/advance.sql
 	advanceSQL string
 	//go:embed queries/hold.sql

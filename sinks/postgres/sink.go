@@ -40,6 +40,7 @@ func New(cfg Config, rt sinks.Runtime) (*Sink, error) {
 const (
 	claimLockTimeout = "2s"
 	claimAttempts    = 15 // a zombie is waited for so many times two seconds; then the engine's pause begins
+	evictAfter       = 2  // from so many attempts on its session is ended, if it does nothing with its transaction
 )
 
 // Open connects, makes the ledger if there is none, checks the claim, and shuts out every older writer: their next
@@ -102,13 +103,15 @@ func (s *Sink) limits() sinks.Limits {
 }
 
 // claim raises the epochs. A row that an older writer holds is waited for: whatever it is about to commit counts,
-// and after that it is out.
+// and after that it is out. One that is frozen in the middle of a transaction would hold its row until the server
+// gives up on it, so its session is ended: that rolls back what it did, and the source's lock says that it is not to
+// go on.
 func (s *Sink) claim(ctx context.Context, conn *session, c sinks.Claim) ([]apply.LedgerRow, error) {
 	if _, err := conn.exec(ctx, "SET lock_timeout = '"+claimLockTimeout+"'"); err != nil {
 		return nil, fmt.Errorf("bounding the wait for locks: %w", err)
 	}
 	var err error
-	for range claimAttempts {
+	for attempt := range claimAttempts {
 		var rows []apply.LedgerRow
 		if rows, err = s.claimOnce(ctx, conn, c); err == nil {
 			_, err = conn.exec(ctx, "SET lock_timeout = '"+milliseconds(s.cfg.LockTimeout)+"'")
@@ -119,6 +122,16 @@ func (s *Sink) claim(ctx context.Context, conn *session, c sinks.Claim) ([]apply
 		}
 		if fault.Of(err).Code != "target.contention" {
 			return nil, err
+		}
+		if attempt+1 < evictAfter {
+			continue
+		}
+		ended, evict := conn.row(ctx, evictSQL, s.cfg.ApplicationName, ledgerTable)
+		if evict != nil {
+			return nil, fmt.Errorf("ending an older writer's session: %w", evict)
+		}
+		if ended[0] != "0" {
+			s.rt.Log.Warn().Str("sessions", ended[0]).Msg("an older writer held the ledger without going on; its session was ended")
 		}
 	}
 	return nil, fault.Wait("target.claim_blocked", fmt.Errorf("an older writer holds its row of the ledger: %w", err))

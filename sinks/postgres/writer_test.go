@@ -221,6 +221,33 @@ func TestZombieIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestFrozenZombieIsEnded: a writer that does nothing with its open transaction does not keep the next one out.
+func TestFrozenZombieIsEnded(t *testing.T) {
+	d := newDB(t, 15, accountsDDL)
+	zombie := d.stream(nil)
+	before := zombie.seq
+	p, _ := zombie.w.Encode(newBatch().insert(accounts, 1, "zombie", nil).Batch)
+	if err := zombie.w.Stage(testContext(t), 0, p); err != nil {
+		t.Fatal(err)
+	}
+	w, held, err := d.sink(nil).Open(testContext(t), testClaim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held.Seq != before {
+		t.Errorf("got seq %d, want %d: what the zombie did is rolled back", held.Seq, before)
+	}
+	if err := zombie.commit(newBatch()); err == nil {
+		t.Error("the zombie's commit went through, want an error")
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if rows := d.lines(`SELECT 1 FROM accounts`); len(rows) != 0 {
+		t.Errorf("got %d rows, want none", len(rows))
+	}
+}
+
 // waitFor waits until the condition holds.
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
