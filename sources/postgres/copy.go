@@ -55,7 +55,7 @@ type copyRange struct {
 type copier struct {
 	source   *Source
 	snapshot string
-	offset   uint64 // the slot's first LSN, which the snapshot belongs to
+	offset   uint64 // of every copied row: no change that the slot sends lies before it
 	workers  int
 	plans    []schema.CopyPlan
 	ranges   []copyRange

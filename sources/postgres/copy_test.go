@@ -175,6 +175,10 @@ func TestCopyInManyRangesAndBatches(t *testing.T) {
 			if rows := strings.Count(string(b.Copy.Raw), "\n"); rows != b.Copy.Rows {
 				t.Errorf("got %d rows in a batch of %d", rows, b.Copy.Rows)
 			}
+			// A transaction that was under way when the slot was made has changes before the slot's first LSN.
+			if restart, err := parseLSN(value(t, url, `SELECT restart_lsn::text FROM pg_replication_slots WHERE database = current_database()`)); err != nil || LSN(b.Copy.Offset) != restart {
+				t.Errorf("got offset %v, want %v, where the slot's log begins (%v)", LSN(b.Copy.Offset), restart, err)
+			}
 			if b.Copy.Offset == 0 || !b.Upto.IsZero() || b.Copy.Lane >= 3 {
 				t.Errorf("got offset %d, position %v, lane %d", b.Copy.Offset, b.Upto, b.Copy.Lane)
 			}

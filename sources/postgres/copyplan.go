@@ -27,9 +27,24 @@ type leaf struct {
 	rows         float64
 }
 
+// readRestart asks where the server begins to read the log for the slot. A transaction that was under way when the slot
+// was made, and committed after, has changes before the slot's first LSN, but none before this.
+func readRestart(ctx context.Context, tx pgx.Tx, slot string) (LSN, error) {
+	var text string
+	if err := tx.QueryRow(ctx, `SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1`, slot).Scan(&text); err != nil {
+		return 0, classify(fmt.Errorf("asking where the slot's log begins: %w", err))
+	}
+	return parseLSN(text)
+}
+
 // newCopier cuts the tables in scope into ranges, as the snapshot of tx shows them.
 func newCopier(ctx context.Context, tx pgx.Tx, st *stream) (*copier, error) {
-	c := &copier{source: st.source, snapshot: st.slot.snapshot, offset: uint64(st.slot.lsn)}
+	c := &copier{source: st.source, snapshot: st.slot.snapshot}
+	offset, err := readRestart(ctx, tx, st.source.cfg.Slot.Name)
+	if err != nil {
+		return nil, err
+	}
+	c.offset = uint64(offset)
 	oids := make([]uint32, len(st.scope))
 	for i, t := range st.scope {
 		oids[i] = t.oid
