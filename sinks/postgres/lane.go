@@ -64,7 +64,7 @@ func newLane(w *Writer, s *session, number int, row apply.LedgerRow) *lane {
 		session: s, w: w, number: number, epoch: row.Epoch, seq: row.Seq,
 		plans: map[*schema.Table]*plan{}, applier: apply.NewApplier(w.rt.Log),
 	}
-	l.advance, l.hold = l.statement(advanceSQL, nil), l.statement(holdSQL, nil)
+	l.advance, l.hold = l.statement(checked(advanceSQL), nil), l.statement(checked(holdSQL), nil)
 	return l
 }
 
