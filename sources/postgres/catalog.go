@@ -72,9 +72,13 @@ type definition struct {
 // columnInfo is one column as the catalog has it.
 type columnInfo struct {
 	schema.Column
-	table  uint32
-	typ    uint32
-	typmod int32
+	table      uint32
+	typ        uint32
+	typmod     int32
+	number     int16   // pg_attribute.attnum
+	expression string  // of a stored generated column
+	inputs     []int16 // numbers of the columns the expression refers to
+	computed   bool    // not published: its value comes from the expression
 }
 
 // tableVersion is a table's present version, with what a Relation message says of it.
@@ -84,8 +88,9 @@ type tableVersion struct {
 	columns  []columnInfo // those that are published
 }
 
-// readTables builds the tables' present versions, in the order asked for.
-func readTables(ctx context.Context, q querier, wanted []definition) ([]tableVersion, error) {
+// readTables builds the tables' present versions, in the order asked for. compute adds stored generated columns that
+// are not published, where all they are computed from is.
+func readTables(ctx context.Context, q querier, wanted []definition, compute bool) ([]tableVersion, error) {
 	oids := make([]uint32, len(wanted))
 	for i, w := range wanted {
 		oids[i] = w.relation.oid
@@ -106,7 +111,7 @@ func readTables(ctx context.Context, q querier, wanted []definition) ([]tableVer
 	}
 	tables := make([]tableVersion, len(wanted))
 	for i, w := range wanted {
-		tables[i] = buildTable(w, columns[w.relation.oid], types)
+		tables[i] = buildTable(w, columns[w.relation.oid], types, compute)
 	}
 	return tables, nil
 }
@@ -121,8 +126,9 @@ func readColumns(ctx context.Context, q querier, oids []uint32) (map[uint32][]co
 	var c columnInfo
 	var part int16
 	_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
-		&c.Generated, &part, &c.Ident}, func() error {
+		&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs}, func() error {
 		c.KeyPart = part + 1
+		c.inputs = slices.Clone(c.inputs)
 		columns[c.table] = append(columns[c.table], c)
 		return nil
 	})
@@ -184,19 +190,24 @@ func missingTypes(types typeSet, oids []uint32) []uint32 {
 }
 
 // buildTable puts a version together. A primary key that is not published in full is none.
-func buildTable(w definition, columns []columnInfo, types typeSet) tableVersion {
+func buildTable(w definition, columns []columnInfo, types typeSet, compute bool) tableVersion {
 	v := tableVersion{
 		table:    &schema.Table{Schema: w.relation.schema, Name: w.relation.name, Identity: identityOf(w.relation.identity[0])},
 		identity: w.relation.identity[0],
 	}
 	whole := true
+	sent := func(c *columnInfo) bool {
+		if w.columns != nil {
+			return slices.Contains(w.columns, c.Name)
+		}
+		return !c.Generated
+	}
 	for i := range columns {
 		c := columns[i]
-		published := !c.Generated
-		if w.columns != nil {
-			published = slices.Contains(w.columns, c.Name)
+		if !sent(&c) {
+			c.computed = compute && c.computable(columns, sent)
 		}
-		if !published {
+		if !c.computed && !sent(&c) {
 			whole = whole && c.KeyPart == 0
 			continue
 		}

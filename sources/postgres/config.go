@@ -28,6 +28,11 @@ type Config struct {
 	// NewTables says what happens when a table that matches the patterns is found outside the publication:
 	// report warns, halt stops the pipeline.
 	NewTables string `yaml:"new_tables" default:"report"`
+	// GeneratedColumns says what becomes of stored generated columns that the server does not publish, as none before
+	// version 18 does: omit leaves them out, as a target that computes its own wants it; compute asks the source for
+	// their values, which files and other targets without generated columns need. It costs a query for each batch
+	// that touches such a table.
+	GeneratedColumns string `yaml:"generated_columns" default:"omit"`
 	// Streaming lets the server send transactions before they are committed, so that big ones do not wait on its
 	// disk. They are kept in files of the state folder until they commit.
 	Streaming bool `yaml:"streaming" default:"true"`
@@ -102,6 +107,9 @@ func (c *Config) Validate() []error {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Slot.Name != "" && !slotNames.MatchString(c.Slot.Name) {
 		refuse("slot.name: may hold only a-z, 0-9 and _, and at most 63 of them")
+	}
+	if c.GeneratedColumns != "" && c.GeneratedColumns != "omit" && c.GeneratedColumns != "compute" {
+		refuse("generated_columns: is %q, and may be omit or compute", c.GeneratedColumns)
 	}
 	if len(c.Publication.Name) > 63 {
 		refuse("publication.name: may not be longer than 63 bytes")

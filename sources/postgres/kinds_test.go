@@ -190,7 +190,7 @@ func readOne(t testing.TB, s *Source, name string) tableVersion {
 		if r.schema != "public" || r.name != name {
 			continue
 		}
-		versions, err := readTables(ctx, conn, []definition{{relation: r}})
+		versions, err := readTables(ctx, conn, []definition{{relation: r}}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ type resolver struct {
 	query   func(ctx context.Context) (*pgx.Conn, error)
 	version int
 	scope   map[uint32]tableVersion // tables in scope and their last known versions
+	derived map[string]*derived     // generated columns to compute, by the version of their table
 	outside map[uint32]string       // tables known to be out of scope, with the names they had
 }
 
@@ -65,6 +66,7 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 		}
 	}
 	r.scope[m.oid] = current
+	r.note(&current)
 	return current.table, true, nil
 }
 
@@ -127,7 +129,7 @@ func (r *resolver) current(ctx context.Context, conn *pgx.Conn, infos []*relatio
 			}
 		}
 	}
-	versions, err := readTables(ctx, conn, []definition{wanted})
+	versions, err := readTables(ctx, conn, []definition{wanted}, r.source.cfg.computes())
 	if err != nil {
 		return tableVersion{}, classify(err)
 	}
@@ -136,17 +138,25 @@ func (r *resolver) current(ctx context.Context, conn *pgx.Conn, infos []*relatio
 
 // matches tells whether the version is the one a message describes.
 func (v *tableVersion) matches(m *relation) bool {
-	if v.table == nil || v.table.Schema != m.namespace || v.table.Name != m.name || v.identity != m.identity ||
-		len(v.columns) != len(m.columns) {
+	if v.table == nil || v.table.Schema != m.namespace || v.table.Name != m.name || v.identity != m.identity {
 		return false
 	}
-	for i := range m.columns {
-		c, w := &v.columns[i], &m.columns[i]
+	next := 0
+	for i := range v.columns {
+		c := &v.columns[i]
+		if c.computed {
+			continue
+		}
+		if next == len(m.columns) {
+			return false
+		}
+		w := &m.columns[next]
+		next++
 		if c.Name != w.name || c.typ != w.typeOID || c.typmod != w.typmod || c.Ident != w.key {
 			return false
 		}
 	}
-	return true
+	return next == len(m.columns)
 }
 
 // fromMessage builds a version out of a Relation message. What the message does not say is taken from the version
@@ -183,8 +193,10 @@ func (r *resolver) fromMessage(ctx context.Context, conn *pgx.Conn, m *relation,
 		types.fill(&c.Column, w.typeOID, w.typmod, native)
 		if old := before.column(w.name); old != nil && old.typ == w.typeOID {
 			c.NotNull, c.Generated, c.Always = old.NotNull, old.Generated, old.Always
+			c.number = old.number
 		}
 	}
+	v.carryComputed(before)
 	v.setKey(before)
 	for i := range v.columns {
 		v.table.Columns = append(v.table.Columns, v.columns[i].Column)

@@ -180,7 +180,7 @@ func (st *stream) readScope(ctx context.Context, q querier, relations []*relatio
 			fmt.Errorf("publication %s does not exist", s.cfg.Publication.Name), remedyPublicationMissing)
 	}
 	st.scope = given.scope(s.rt.Tables, relations)
-	if st.tables, err = readTables(ctx, q, definitions(st.scope)); err != nil {
+	if st.tables, err = readTables(ctx, q, definitions(st.scope), st.source.cfg.computes()); err != nil {
 		return classify(err)
 	}
 	s.setPublished(given.record(s.cfg.Publication.Name, st.scope))
@@ -306,18 +306,24 @@ func (st *stream) openTail(ctx context.Context) error {
 	s := st.source
 	r := &resolver{
 		source: s, query: st.catalog, version: st.server.version,
-		scope: make(map[uint32]tableVersion, len(st.scope)), outside: map[uint32]string{},
+		scope: make(map[uint32]tableVersion, len(st.scope)), outside: map[uint32]string{}, derived: map[string]*derived{},
 	}
 	announced := map[uint32]*schema.Table{}
 	for i, t := range st.scope {
 		r.scope[t.oid] = st.tables[i]
+		r.note(&st.tables[i])
 		if st.copier != nil || slices.Contains(st.fresh, st.tables[i].table) {
 			announced[t.oid] = st.tables[i].table
 		}
 	}
+	var complete func(context.Context, *schema.Batch) error
+	if s.cfg.computes() {
+		complete = r.complete
+	}
 	at := st.at
 	tail, err := openTail(ctx, tailConfig{
-		connect: s.connect, serverVersion: st.server.version, slot: s.cfg.Slot.Name,
+		complete: complete,
+		connect:  s.connect, serverVersion: st.server.version, slot: s.cfg.Slot.Name,
 		publications: []string{s.cfg.Publication.Name}, from: at.lsn, relations: r, announced: announced,
 		positionAt: func(lsn LSN) schema.Position {
 			return position{system: st.server.system, timeline: st.server.timeline, lsn: lsn, phase: schema.PhaseStream}.encode()

@@ -25,7 +25,7 @@ func (s *Source) Tables(ctx context.Context) ([]*schema.Table, error) {
 			wanted = append(wanted, definition{relation: r})
 		}
 	}
-	versions, err := readTables(ctx, conn, wanted)
+	versions, err := readTables(ctx, conn, wanted, s.cfg.computes())
 	if err != nil {
 		return nil, classify(err)
 	}

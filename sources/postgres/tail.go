@@ -30,7 +30,9 @@ type tailConfig struct {
 	relations     relationResolver
 	// announced holds the tables the target was told of before the stream, by oid: their first change brings an
 	// OpSchema only when their version differs.
-	announced  map[uint32]*schema.Table
+	announced map[uint32]*schema.Table
+	// complete fills in what the log does not hold, before a batch is handed over; nil when there is nothing.
+	complete   func(ctx context.Context, b *schema.Batch) error
 	positionAt func(LSN) schema.Position // the token of a place in phase stream
 	streaming  bool                      // let the server send transactions in progress
 	pace       bool                      // pause while catching up
@@ -48,6 +50,7 @@ const (
 	defaultBarrierEvery = 10 * time.Second
 	defaultBarrierBytes = 16 << 20
 	defaultMaxValue     = 64 << 20
+	completeTimeout     = time.Minute
 	urgentBarrier       = 200 * time.Millisecond // how often a server that waits for us gets a barrier
 )
 
@@ -181,26 +184,34 @@ func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 			}
 		}
 		if batch != nil {
-			return t.hand(batch), nil
+			return t.hand(ctx, batch)
 		}
 		if err != nil {
 			t.failed = err
 			if batch = t.batches.rest(); batch != nil { // what came before it counts
-				return t.hand(batch), nil
+				return t.hand(ctx, batch)
 			}
 		}
 	}
 	return nil, t.failed
 }
 
-// hand notes what the position of a batch moves.
-func (t *tail) hand(batch *schema.Batch) *schema.Batch {
+// hand completes a batch and notes what its position moves.
+func (t *tail) hand(ctx context.Context, batch *schema.Batch) (*schema.Batch, error) {
 	t.gathering = time.Time{}
-	if batch.Upto.IsZero() {
-		return batch
+	if t.cfg.complete != nil {
+		// A stop does not take away what was gathered: that is handed over whole.
+		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), completeTimeout)
+		defer cancel()
+		if err := t.cfg.complete(asking, batch); err != nil {
+			t.failed = err
+			return nil, err
+		}
 	}
-	t.moved = time.Now()
-	return batch
+	if !batch.Upto.IsZero() {
+		t.moved = time.Now()
+	}
+	return batch, nil
 }
 
 // step takes one message in, from the transaction being replayed or else from the connection. It gives a batch
