@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +108,30 @@ func TestFiniteSourceEnds(t *testing.T) {
 		}
 		for _, wrong := range w.verdict() {
 			t.Error(wrong)
+		}
+	})
+}
+
+// TestHungUpSourceIsNoFiniteOne fails the reading with an error of a connection that wraps io.EOF.
+func TestHungUpSourceIsNoFiniteOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(22)
+		w.transactions = []int{1, 2, 3}
+		w.faults(func(call string) error {
+			if call == "next" {
+				return fault.Wait("source.connect", fmt.Errorf("connecting: %w", io.EOF))
+			}
+			return nil
+		})
+		d, stop := run(t, Options{}, w.spec())
+		time.Sleep(time.Hour)
+		if got := state(d); got != progress.Retrying {
+			t.Errorf("got %s, want retrying", got)
+		}
+		w.faults(none)
+		until(t, "complete", w.complete)
+		if err := stop(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

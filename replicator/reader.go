@@ -2,7 +2,6 @@ package replicator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -31,12 +30,18 @@ func (f *flow) read(ctx, reading context.Context) error {
 			if err := f.hand(ctx, number, b); err != nil {
 				return err
 			}
-		case reading.Err() != nil, errors.Is(err, io.EOF):
+		case reading.Err() != nil, finite(err):
 			return nil
 		default:
 			return f.push(ctx, &item{number: number, err: fmt.Errorf("reading from the source: %w", err)})
 		}
 	}
+}
+
+// finite tells whether the source is at its end. Only io.EOF itself says so: the error of a connection that was hung
+// up may wrap it, and a pipeline that ends there would stop without a word.
+func finite(err error) bool {
+	return err == io.EOF //nolint:errorlint // see above
 }
 
 // hand routes a batch and sends it on its way.

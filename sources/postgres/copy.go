@@ -5,7 +5,6 @@ import (
 	_ "embed" // the queries
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -99,17 +98,15 @@ func (c *copier) stop() {
 	<-c.done
 }
 
-// next hands over the next batch of rows, in no order; io.EOF after the last.
+// next hands over the next batch of rows, in no order; nil after the last. Only nil means that all were read: a
+// worker's error may wrap io.EOF, as that of a server that hangs up before it has answered does.
 func (c *copier) next(ctx context.Context) (*schema.Batch, error) {
 	select {
 	case b, ok := <-c.out:
 		if ok {
 			return b, nil
 		}
-		if c.err != nil {
-			return nil, c.err
-		}
-		return nil, io.EOF
+		return nil, c.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -403,5 +406,42 @@ func TestOddIdentifiers(t *testing.T) {
 			t.Errorf("%d: got %d tables, want %d: %v", major, len(r.tables), len(tests), r.tables)
 		}
 		r.close()
+	}
+}
+
+// A worker that cannot connect has not read its rows. A server that hangs up before TLS leaves io.EOF in the
+// error, which is not the end of the copy.
+func TestHungUpWorkerDoesNotEndTheCopy(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(conn, make([]byte, 8)) // the request for TLS
+			_ = conn.Close()
+		}
+	}()
+	defer func() { _ = listener.Close(); <-served }()
+	table := &copyTable{version: tableVersion{table: (&schema.Table{Schema: "public", Name: "t"}).WithVersion()}, left: 1}
+	s := newSource(t, "postgres://u@"+listener.Addr().String()+"/db?sslmode=require", nil)
+	st := &stream{source: s, step: stepRows, copier: &copier{
+		source: s, workers: 1, ranges: []copyRange{{table: table, leaf: leaf{oid: 1, schema: "public", name: "t"}}},
+	}}
+	st.copier.start()
+	defer st.copier.stop()
+	b, err := st.Next(within(t, 20*time.Second))
+	if !errors.Is(err, io.EOF) {
+		t.Fatalf("got error %v, want one that wraps io.EOF", err)
+	}
+	wantFault(t, err, "source.connect", fault.Retryable)
+	if b != nil || st.step != stepRows {
+		t.Errorf("got a batch %v and step %d: the copy counts as done", b, st.step)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -207,8 +206,7 @@ func (st *stream) Next(ctx context.Context) (*schema.Batch, error) {
 			st.copier.start()
 			st.step = stepRows
 		case stepRows:
-			b, err := st.copier.next(ctx)
-			if !errors.Is(err, io.EOF) {
+			if b, err := st.copier.next(ctx); b != nil || err != nil {
 				return b, err
 			}
 			st.step = stepOpen
