@@ -89,7 +89,7 @@ var startCodes = []fault.Code{
 		"The server is on an older timeline than the target's position: another server was promoted since.", nothingLost,
 		"Name the present primary in the source's url."),
 	code("source.behind", "the target is ahead of the source",
-		"The source's log ends before the target's position: a failover to a standby that was behind lost transactions the target already has.",
+		"The source's log ends, or left the timeline of the target's position, before that position: a failover to a standby that was behind lost transactions the target already has.",
 		"The source lost them; the target still has them.",
 		"Decide which side is right. To follow the source: `rowferry teardown`, empty the target tables, copy again."),
 	code("source.replaying", "the standby has not replayed far enough",

@@ -39,11 +39,16 @@ func (s *Source) Lock(ctx context.Context) (<-chan struct{}, func(), error) {
 		closeConn(conn.PgConn())
 		return nil, nil, err
 	}
+	recovering, err := inRecovery(ctx, conn)
+	if err != nil {
+		closeConn(conn.PgConn())
+		return nil, nil, classify(fmt.Errorf("locking the source: %w", err))
+	}
 	watch, stop := context.WithCancel(context.Background())
 	lost, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		watchLock(watch, conn, lost)
+		watchLock(watch, conn, recovering, lost)
 	}()
 	release := func() {
 		stop()
@@ -102,8 +107,15 @@ func lockHolder(ctx context.Context, conn *pgx.Conn, key int64) (pid int32, hold
 		application, client, pid, since.UTC().Format(time.RFC3339)), nil
 }
 
-// watchLock closes lost when the session that holds the lock is gone.
-func watchLock(ctx context.Context, conn *pgx.Conn, lost chan<- struct{}) {
+// inRecovery tells whether the server replays another one's log.
+func inRecovery(ctx context.Context, conn *pgx.Conn) (recovering bool, err error) {
+	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
+	return recovering, err
+}
+
+// watchLock closes lost when the session that holds the lock is gone. A standby that is promoted counts as that,
+// too: from then on its positions are of another timeline, which only a new start finds out.
+func watchLock(ctx context.Context, conn *pgx.Conn, recovering bool, lost chan<- struct{}) {
 	ticker := time.NewTicker(lockPing)
 	defer ticker.Stop()
 	for {
@@ -113,12 +125,12 @@ func watchLock(ctx context.Context, conn *pgx.Conn, lost chan<- struct{}) {
 		case <-ticker.C:
 		}
 		ping, cancel := context.WithTimeout(ctx, lockPatience)
-		err := conn.Ping(ping)
+		now, err := inRecovery(ping, conn)
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if err != nil || now != recovering {
 			close(lost)
 			return
 		}

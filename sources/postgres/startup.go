@@ -23,6 +23,7 @@ type facts struct {
 	from       position
 	server     server
 	end        LSN  // of the server's log
+	left       LSN  // where the server's history left the position's timeline; 0 when it is still on it, or never was
 	recovering bool // the server replays another one's log
 	slot       *slotInfo
 }
@@ -75,17 +76,26 @@ func checkStream(f facts) error {
 			fmt.Errorf("slot %s was moved to %s, %d bytes past the target's position %s",
 				f.name, f.slot.confirmed, f.slot.confirmed-f.from.lsn, f.from.lsn), remedyGap)
 	}
+	// A slot that is older than the promotion and was read past it went along with a standby: its first positions may
+	// still name the timeline before.
+	along := f.slot.restart <= f.left && f.left < f.slot.confirmed
+	if f.server.timeline > f.from.timeline && f.from.lsn > f.left && !along {
+		return fault.Halt("source.behind",
+			fmt.Errorf("the server's history left timeline %d at %s, before the target's position %s",
+				f.from.timeline, f.left, f.from.lsn), remedyBehind)
+	}
 	if f.end < f.from.lsn {
 		err := fmt.Errorf("the server's log ends at %s, before the target's position %s", f.end, f.from.lsn)
 		if f.recovering && f.server.timeline == f.from.timeline {
 			return fault.Wait("source.replaying", err)
 		}
-		return fault.Halt("source.behind", err,
-			"the source lost transactions that the target has, as after a failover to a standby that was behind\n"+
-				"to follow the source, `rowferry teardown` the pipeline, empty its target tables, and copy again")
+		return fault.Halt("source.behind", err, remedyBehind)
 	}
 	return nil
 }
+
+const remedyBehind = "the source lost transactions that the target has, as after a failover to a standby that was behind\n" +
+	"to follow the source, `rowferry teardown` the pipeline, empty its target tables, and copy again"
 
 // checkPublished compares what is published now with what the pipeline was copied with.
 func checkPublished(before, now *published, exists func(uint32) bool, accept bool) ([]string, error) {

@@ -3,7 +3,10 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -347,5 +350,61 @@ func TestSlotCreationNamesWhoItWaitsFor(t *testing.T) {
 	again.close()
 	if diff := cmp.Diff([]string{"1"}, again.tables["public.t"]); diff != "" {
 		t.Errorf("copied (-want +got):\n%s", diff)
+	}
+}
+
+// A promoted server goes on in its log, but not for a target that holds more than the promoted server had: what it
+// writes at the same offsets would be passed over.
+func TestPromotedServer(t *testing.T) {
+	server := servers.StartForTest(t, 15)
+	url := server.NewDatabase(t)
+	s, r := streamed(t, url, nil)
+	signal := filepath.Join(value(t, url, `SHOW data_directory`), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Dir(signal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if err := os.Chown(signal, int(owner.Uid), int(owner.Gid)); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	gone, release, err := s.Lock(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.Exec(t, url, `SELECT pg_promote()`)
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the promotion of the standby did not end the lock")
+	}
+	release()
+	servers.Exec(t, url, `INSERT INTO t VALUES (3, 'c')`)
+	lost, err := decodePosition(r.held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost.lsn, err = parseLSN(value(t, url, `SELECT pg_current_wal_lsn()::text`)); err != nil {
+		t.Fatal(err)
+	}
+	servers.Exec(t, url, `INSERT INTO t VALUES (4, 'd')`)
+	ahead := newReader(t)
+	ahead.held, ahead.state = lost.encode(), r.state
+	wantFault(t, ahead.fails(s), "source.behind", fault.Terminal)
+
+	before := len(r.log)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(func() bool { return len(r.log) >= before+2 })
+	r.close()
+	if at, err := decodePosition(r.held); err != nil || at.timeline != 2 {
+		t.Errorf("got position %s, %v, want one on timeline 2", r.held, err)
 	}
 }

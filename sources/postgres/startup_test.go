@@ -20,6 +20,7 @@ func TestDecide(t *testing.T) {
 		}
 		return s
 	}
+	before := position{system: 7, timeline: 1, lsn: 1000, phase: schema.PhaseStream}
 	phase := func(p schema.Phase) position { q := at; q.phase = p; return q }
 	tests := []struct {
 		name  string
@@ -79,7 +80,27 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			name:  "stream, failed over",
-			facts: facts{from: position{system: 7, timeline: 1, lsn: 1000, phase: schema.PhaseStream}, end: 5000, slot: ours(nil)},
+			facts: facts{from: before, end: 5000, left: 1000, slot: ours(nil)},
+			want:  beginStream,
+		},
+		{
+			name:  "stream, failed over to a standby that was behind and wrote on",
+			facts: facts{from: before, end: 5000, left: 999, slot: ours(func(s *slotInfo) { s.confirmed = 950 })},
+			code:  "source.behind", class: fault.Terminal,
+		},
+		{
+			name:  "stream, failed over, slot made there",
+			facts: facts{from: before, end: 5000, left: 980, slot: ours(func(s *slotInfo) { s.restart, s.confirmed = 985, 990 })},
+			code:  "source.behind", class: fault.Terminal,
+		},
+		{
+			name:  "stream, another branch",
+			facts: facts{from: before, end: 5000, left: 0, slot: ours(nil)},
+			code:  "source.behind", class: fault.Terminal,
+		},
+		{
+			name:  "stream, read on while the standby was promoted",
+			facts: facts{from: before, end: 5000, left: 980, slot: ours(func(s *slotInfo) { s.restart = 970 })},
 			want:  beginStream,
 		},
 		{
@@ -214,5 +235,17 @@ func TestPublishedStateRoundTrip(t *testing.T) {
 	}
 	if none, err := decodePublished(nil); none != nil || err != nil {
 		t.Errorf("got %v %v for no state, want nothing", none, err)
+	}
+}
+
+func TestParseHistory(t *testing.T) {
+	const text = "1\t0/3000158\tno recovery target specified\n\n# by hand\n12\tA/4000000\tbefore 2026-01-01 00:00:00+00\n"
+	for timeline, want := range map[uint32]LSN{1: 0x3000158, 12: 0xA_0400_0000, 2: 0} {
+		if got, err := parseHistory(text, timeline); err != nil || got != want {
+			t.Errorf("timeline %d: got %s, %v, want %s", timeline, got, err, want)
+		}
+	}
+	if _, err := parseHistory("1\tnowhere\n", 1); err == nil {
+		t.Error("got no error for a place that is none")
 	}
 }

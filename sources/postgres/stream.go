@@ -66,7 +66,11 @@ func (st *stream) open(ctx context.Context, at position, state []schema.State) e
 	if err != nil {
 		return err
 	}
+	var left LSN
 	st.server, err = identify(ctx, control)
+	if err == nil && at.phase == schema.PhaseStream && st.server.timeline > at.timeline {
+		left, err = leftAt(ctx, control, st.server.timeline, at.timeline)
+	}
 	closeConn(control)
 	if err != nil {
 		return err
@@ -86,7 +90,7 @@ func (st *stream) open(ctx context.Context, at position, state []schema.State) e
 		return fault.Halt("source.in_recovery", errors.New("the source is a standby"), remedyInRecovery)
 	}
 	begin, err := decide(facts{
-		name: s.cfg.Slot.Name, from: at, server: st.server, end: end, recovering: recovering, slot: slot,
+		name: s.cfg.Slot.Name, from: at, server: st.server, end: end, left: left, recovering: recovering, slot: slot,
 	})
 	if err != nil {
 		return err
