@@ -145,8 +145,12 @@ func (l *lane) release(ctx context.Context) {
 	}
 }
 
-// Rewind undoes what was applied since the transaction, or the part of one, began.
+// Rewind undoes what was applied since the transaction, or the part of one, began. A contradiction between changes is
+// found before anything was sent: the answers to what began the transaction may still be on their way.
 func (l *lane) Rewind(ctx context.Context) error {
+	if err := l.drain(); err != nil {
+		return err
+	}
 	if l.altered {
 		clear(l.plans)
 	}

@@ -126,6 +126,26 @@ func TestRefusalsNameTheChange(t *testing.T) {
 }
 
 // TestSchemaFaultsHalt: what only an operator can mend halts with the statement that mends it.
+// TestContradictionIsNamedOnAWarmLane: changes of one row that cannot follow each other are found before anything of
+// their group was answered.
+func TestContradictionIsNamedOnAWarmLane(t *testing.T) {
+	for _, staged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("staged %t", staged), func(t *testing.T) {
+			s := newDB(t, 15, accountsDDL).stream(nil)
+			s.must(newBatch().insert(accounts, 1, "a", nil))
+			apply := func(b *batch) error { return s.commit(b) }
+			if staged {
+				apply = func(b *batch) error { return s.stage(newBatch().insert(accounts, 3, "c", nil), b) }
+			}
+			err := apply(newBatch().insert(accounts, 2, "b", nil).insert(accounts, 2, canary, nil))
+			got := fault.Of(err)
+			if got.Code != "target.row_exists" || !containsAll(got.Error(), `insert of public.accounts with key id="2"`) {
+				t.Errorf("got %v, want target.row_exists naming the row", err)
+			}
+		})
+	}
+}
+
 func TestSchemaFaultsHalt(t *testing.T) {
 	wider := tableOf("accounts", "*id integer", "owner text", "email text", "born date")
 	tests := []struct {
