@@ -25,6 +25,7 @@ type Options struct {
 	Binary    string
 	Folder    string // of this daemon alone: configuration, state, log
 	Pipelines []Pipeline
+	Memory    Settings // limits of the whole daemon; nil for the defaults
 	Env       []string // besides the caller's
 	Args      []string // of "run", besides the configuration
 	LogLevel  string   // debug when empty

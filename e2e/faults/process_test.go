@@ -222,6 +222,36 @@ func TestFault14_FrozenWhileAnotherLeads(t *testing.T) {
 	finish(ctx, t, tr)
 }
 
+// TestFault14_FrozenInATransaction: one that is frozen with its transaction open does not keep its successor out.
+func TestFault14_FrozenInATransaction(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, build(t))
+	p.follow()
+	p.equal()
+	release := blocked(p, `INSERT INTO items VALUES (1000, 'in hand')`)
+	zombie := p.Daemon
+	t.Cleanup(zombie.Kill)
+	if err := zombie.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	p.Folder, p.Options.Args = newFolder(t), []string{"--take-over"}
+	p.follow()
+	p.equal()
+	if err := zombie.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p.exec(`INSERT INTO items VALUES (1001, 'after')`)
+	p.equal()
+	p.eventually("the zombie to stand by", func() (bool, string) {
+		report, err := zombie.Status(p.ctx)
+		if err != nil || len(report.Pipelines) != 1 {
+			return false, "silent"
+		}
+		return report.Pipelines[0].State == progress.Standby, string(report.Pipelines[0].State)
+	})
+}
+
 // TestFault15_TwoAtOnce starts two daemons of one configuration at the same time: one works, the other stands by and
 // says for whom, and takes over when the first is killed.
 func TestFault15_TwoAtOnce(t *testing.T) {
