@@ -138,3 +138,28 @@ func readSlotAs(p *pair, application string) (end func()) {
 	})
 	return end
 }
+
+// lockTarget runs a statement in a transaction at the target that lasts until the function given back is called.
+func lockTarget(p *pair, statement string) (release func()) {
+	p.t.Helper()
+	conn, err := pgconn.Connect(p.ctx, p.target)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	release = func() { _ = conn.Close(context.WithoutCancel(p.ctx)) } // and with it the lock; again does nothing
+	p.t.Cleanup(release)
+	if err := conn.Exec(p.ctx, `BEGIN; `+statement).Close(); err != nil {
+		p.t.Fatal(err)
+	}
+	return release
+}
+
+// waitsForLock waits until the pipeline waits for a lock at the target.
+func waitsForLock(p *pair) {
+	p.t.Helper()
+	p.eventually("the pipeline to wait for the lock", func() (bool, string) {
+		n, err := query(p.ctx, p.target, `SELECT count(*)::text FROM pg_stat_activity
+			WHERE application_name LIKE 'rowferry%' AND wait_event_type = 'Lock' AND datname = current_database()`)
+		return err == nil && n != "0", n
+	})
+}

@@ -206,7 +206,7 @@ func decodePublished(states []schema.State) (*published, error) {
 
 // diff says in words how what is published now differs from s in a way that can leave a hole. exists tells
 // whether a table is still there: one that was dropped is no hole, and one that came in through a schema, a parent
-// or ALL TABLES was in the stream from its first row on.
+// or ALL TABLES was in the stream from its first row on, unless it took the name of a table that was copied.
 func (s *published) diff(now *published, exists func(oid uint32) bool) []string {
 	var changes []string
 	if s.OID != now.OID {
@@ -232,13 +232,26 @@ func (s *published) diff(now *published, exists func(oid uint32) bool) []string 
 			changes = append(changes, "the column list of "+after.Name+" changed")
 		}
 	}
+	owners := make(map[string]uint32, len(s.Tables))
+	for oid, before := range s.Tables {
+		owners[before.Name] = oid
+	}
 	for oid, after := range now.Tables {
 		if _, before := s.Tables[oid]; !before && after.Explicit {
 			changes = append(changes, after.Name+" joined it")
 		}
+		if owner, taken := owners[after.Name]; taken && owner != oid {
+			changes = append(changes, anotherTable(after.Name))
+		}
 	}
 	slices.Sort(changes)
 	return changes
+}
+
+// anotherTable says that a name passed to another table: one that was made again, or swapped with it. The target's
+// table of that name holds the rows of the one before.
+func anotherTable(name string) string {
+	return name + " is another table now than the one that was copied"
 }
 
 // describe joins changes for a message.

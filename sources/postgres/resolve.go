@@ -24,6 +24,7 @@ type resolver struct {
 	scope   map[uint32]tableVersion // tables in scope and their last known versions
 	derived map[string]*derived     // generated columns to compute, by the version of their table
 	outside map[uint32]string       // tables known to be out of scope, with the names they had
+	owners  map[string]uint32       // whose rows the target's table of a name holds
 }
 
 // resolve implements relationResolver.
@@ -53,6 +54,9 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 			return nil, false, nil
 		}
 	}
+	if err := r.own(m); err != nil {
+		return nil, false, err
+	}
 	current, err := r.current(ctx, conn, info)
 	if err != nil {
 		return nil, false, err
@@ -68,6 +72,17 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 	r.scope[m.oid] = current
 	r.note(&current)
 	return current.table, true, nil
+}
+
+// own gives the name in a message to its table. The target knows tables by name only: one that takes over the name of another, as when
+// two are swapped or one is made again, would mix its rows with the other's.
+func (r *resolver) own(m *relation) error {
+	name := (&relationInfo{schema: m.namespace, name: m.name}).String()
+	if owner, taken := r.owners[name]; taken && owner != m.oid && r.source.cfg.Publication.Changed != "accept" {
+		return publicationChanged(r.source.cfg.Publication.Name, []string{anotherTable(name)})
+	}
+	r.owners[name] = m.oid
+	return nil
 }
 
 // lookUp finds the message's table in the catalog, with the partitioned tables above it; none when it is gone.

@@ -187,6 +187,23 @@ func TestPublishedDiff(t *testing.T) {
 			}),
 			want: []string{"the column list of public.a changed"},
 		},
+		{
+			name: "swapped", now: base(func(p *published) {
+				p.Tables[1] = publishedState{Name: "public.b", Explicit: true}
+				p.Tables[2] = publishedState{Name: "public.a", Filter: "(x > 1)"}
+			}),
+			want: []string{
+				"public.a is another table now than the one that was copied", "public.b is another table now than the one that was copied",
+			},
+		},
+		{
+			name: "made again", gone: []uint32{2},
+			now: base(func(p *published) {
+				delete(p.Tables, 2)
+				p.Tables[3] = publishedState{Name: "public.b"}
+			}),
+			want: []string{"public.b is another table now than the one that was copied"},
+		},
 		{name: "renamed", now: base(func(p *published) { p.Tables[1] = publishedState{Name: "public.z", Explicit: true} })},
 	}
 	for _, test := range tests {

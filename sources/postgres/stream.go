@@ -309,11 +309,13 @@ func (st *stream) openTail(ctx context.Context) error {
 	r := &resolver{
 		source: s, query: st.catalog, version: st.server.version,
 		scope: make(map[uint32]tableVersion, len(st.scope)), outside: map[uint32]string{}, derived: map[string]*derived{},
+		owners: make(map[string]uint32, len(st.scope)),
 	}
 	announced := map[uint32]*schema.Table{}
 	for i, t := range st.scope {
 		r.scope[t.oid] = st.tables[i]
 		r.note(&st.tables[i])
+		r.owners[t.relation.String()] = t.oid
 		if st.copier != nil || slices.Contains(st.fresh, st.tables[i].table) {
 			announced[t.oid] = st.tables[i].table
 		}
