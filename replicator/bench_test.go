@@ -47,7 +47,7 @@ type nowhere struct{}
 func (nowhere) Open(context.Context, sinks.Claim) (sinks.Writer, sinks.Held, error) {
 	return nowhere{}, sinks.Held{Phase: schema.PhaseStream, Position: at(1), Limits: sinks.Limits{Lanes: 1, CopyLanes: 1, Rows: 10_000, Bytes: 16 << 20, Stage: true}}, nil
 }
-func (nowhere) Encode(b *schema.Batch) (sinks.Payload, error)   { return fakePayload{b}, nil }
+func (nowhere) Encode(b *schema.Batch) (sinks.Payload, error)   { return fakePayload{b: b}, nil }
 func (nowhere) Stage(context.Context, int, sinks.Payload) error { return nil }
 func (nowhere) Commit(ctx context.Context, g sinks.Group) error { return nil }
 func (nowhere) Close() error                                    { return nil }

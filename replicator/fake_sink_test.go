@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
@@ -35,10 +36,21 @@ type fakeWriter struct {
 	staged  map[int][]int
 }
 
-type fakePayload struct{ b *schema.Batch }
+// fakePayload may be used again for another batch once the call that took it has returned.
+type fakePayload struct {
+	b    *schema.Batch
+	gone *atomic.Bool
+}
 
-func (p fakePayload) Rows() int  { return p.b.Rows() }
-func (p fakePayload) Bytes() int { return p.b.Bytes() }
+func (p fakePayload) Rows() int  { return p.still().Rows() }
+func (p fakePayload) Bytes() int { return p.still().Bytes() }
+
+func (p fakePayload) still() *schema.Batch {
+	if p.gone != nil && p.gone.Load() {
+		panic("a payload is used after its call")
+	}
+	return p.b
+}
 
 // ids are the transactions of its rows, one for each row.
 func (p fakePayload) ids() []int {
@@ -57,7 +69,7 @@ func (w *fakeWriter) Encode(b *schema.Batch) (sinks.Payload, error) {
 	if err := w.fault("encode"); err != nil {
 		return nil, err
 	}
-	return fakePayload{b}, nil
+	return fakePayload{b, &atomic.Bool{}}, nil
 }
 
 func (w *fakeWriter) Stage(_ context.Context, lane int, p sinks.Payload) error {
@@ -76,6 +88,7 @@ func (w *fakeWriter) Stage(_ context.Context, lane int, p sinks.Payload) error {
 		return err
 	}
 	w.staged[lane] = append(w.staged[lane], p.(fakePayload).ids()...)
+	p.(fakePayload).gone.Store(true)
 	return nil
 }
 
@@ -112,6 +125,9 @@ func (w *fakeWriter) Commit(ctx context.Context, g sinks.Group) error {
 	w.mu.Lock()
 	if err != nil {
 		return fault.Unknown(err)
+	}
+	for _, p := range g.Payloads {
+		p.(fakePayload).gone.Store(true)
 	}
 	return nil
 }

@@ -285,7 +285,9 @@ func (f *flow) encode(ctx context.Context) error {
 // prepare encodes one batch; an error travels with the item, to be met in order.
 func (f *flow) prepare(it *item) {
 	it.err = protect(func() (err error) {
-		it.payload, err = f.writer.Encode(it.batch)
+		if it.payload, err = f.writer.Encode(it.batch); err == nil {
+			it.wrote, it.size = int64(it.payload.Rows()), int64(it.payload.Bytes())
+		}
 		return err
 	})
 	if it.err != nil {

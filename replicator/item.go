@@ -17,6 +17,8 @@ type item struct {
 	ready    chan struct{} // closed when payload or err is set; nil when they are from the start
 	bytes    int           // of the batch, as limits and budget count them
 	rows     int
+	wrote    int64 // rows and bytes of the payload, which is the writer's again once its call has returned
+	size     int64
 	received time.Time
 	counts   []metrics.Count // by the target's names
 

@@ -62,8 +62,8 @@ type tally struct {
 
 // add counts an item whose call returned.
 func (t *tally) add(it *item) {
-	t.Rows += int64(it.payload.Rows())
-	t.Bytes += int64(it.payload.Bytes())
+	t.Rows += it.wrote
+	t.Bytes += it.size
 	t.Transactions += it.transactions
 	t.counts = metrics.Merge(t.counts, it.counts)
 	if t.oldest == 0 {
