@@ -19,6 +19,7 @@ type Pipeline struct {
 	InSource         Settings // further keys of the source
 	InTarget         Settings // further keys of the target
 	Snapshot         Settings
+	Transforms       []Settings
 }
 
 // writeConfig writes the configuration of a daemon into its folder and returns the file's path.
@@ -40,6 +41,9 @@ func (o *Options) writeConfig(listen string) (string, error) {
 		pipeline := Settings{"source": source, "target": target}
 		if p.Snapshot != nil {
 			pipeline["snapshot"] = p.Snapshot
+		}
+		if len(p.Transforms) > 0 {
+			pipeline["transforms"] = p.Transforms
 		}
 		pipelines[p.Name] = pipeline
 	}
