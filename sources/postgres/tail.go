@@ -177,7 +177,7 @@ func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 			if batch = t.due(false); batch == nil {
 				err = t.fill(ctx)
 			}
-			if err != nil && ctx.Err() != nil {
+			if batch == nil && err != nil && ctx.Err() != nil {
 				if batch = t.due(true); batch == nil {
 					return nil, err
 				}

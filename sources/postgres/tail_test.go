@@ -461,6 +461,25 @@ func TestTailKeepsWhatACancelledNextGathered(t *testing.T) {
 	}
 }
 
+// TestTailStopTakesWhatHasArrived stops before what has arrived was looked at: a transaction, and a keepalive behind
+// it. The barrier may not come in the transaction's place.
+func TestTailStopTakesWhatHasArrived(t *testing.T) {
+	tail, _ := testTail(t, nil)
+	w := newWAL().begin(7, 0x2000).relation(1, 'd', "s.t", "id*").insert(1, "1").commit(0x2000).keepalive(0x3000, 0)
+	tail.wire.wp += copy(tail.wire.buf, w.out)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, want := nextText(ctx, t, tail), "tx 7 at 0/2030\n  schema s.t(id)\n  insert s.t after [1]\nupto 0/2030\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := nextText(ctx, t, tail), "upto 0/3000\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := tail.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the stop: got %v", err)
+	}
+}
+
 // onceConn is a connection that gives bytes once.
 type onceConn struct {
 	net.Conn
