@@ -20,6 +20,9 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 	}
 	r, err := l.look(ctx, t.Schema, t.Name)
 	if errors.Is(err, errNoTable) {
+		if previous != nil && (previous.Schema != t.Schema || previous.Name != t.Name) {
+			return nil, renamedTable(t, previous)
+		}
 		if !l.w.cfg.Tables.Create {
 			return nil, fault.Halt("target.table_missing", fmt.Errorf("the target has no table %s", t),
 				"create it as the source has it (pg_dump --schema-only --table='"+t.String()+"'),\n"+
@@ -62,6 +65,20 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 		return nil, fmt.Errorf("looking at table %s: %w", t, err)
 	}
 	return newPlan(t, r)
+}
+
+// renamedTable is the halt for a table that has another name at the source now. A new table of that name would lack
+// all rows of the old one.
+func renamedTable(t, previous *schema.Table) error {
+	remedy := "rename the table at the target, too:"
+	if previous.Schema != t.Schema {
+		remedy += "\nALTER TABLE " + quoteTable(previous.Schema, previous.Name) + " SET SCHEMA " + quoteName(t.Schema) + ";"
+	}
+	if previous.Name != t.Name {
+		remedy += "\nALTER TABLE " + quoteTable(t.Schema, previous.Name) + " RENAME TO " + quoteName(t.Name) + ";"
+	}
+	return fault.Halt("target.table_missing",
+		fmt.Errorf("the source renamed table %s to %s, and the target has no table of that name", previous, t), remedy)
 }
 
 // gained tells whether the columns are new in t, so that no row written before had them.

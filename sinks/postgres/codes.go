@@ -124,8 +124,8 @@ var Codes = []fault.Code{
 	},
 	{
 		Name: "target.table_missing", Title: "A table is missing at the target",
-		Meaning:  "The table does not exist and tables.create is off, or it is a view or a foreign table.",
-		DataLost: "No.", Remedy: "Create it as the source has it, or set tables.create.",
+		Meaning:  "The table does not exist and tables.create is off, or it is a view or a foreign table, or the source renamed it.",
+		DataLost: "No.", Remedy: "Create it as the source has it, or set tables.create. One that was renamed at the source is renamed at the target, too.",
 	},
 	{
 		Name: "target.not_empty", Title: "A table to be copied holds rows",

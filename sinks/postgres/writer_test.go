@@ -380,6 +380,27 @@ func TestAddedColumns(t *testing.T) {
 }
 
 // TestColumnsThatFitNeverHalt: halt decides only about altering the target.
+// TestRenamedTableIsNotMadeAnew: rows that came under the old name are part of the table.
+func TestRenamedTableIsNotMadeAnew(t *testing.T) {
+	d := newDB(t, 15, accountsDDL)
+	s := d.stream(nil)
+	renamed := tableOf("customers", "*id integer", "owner text", "email text")
+	change := func() *batch { return newBatch().schema(renamed, accounts).insert(renamed, 2, "b", nil) }
+	s.must(newBatch().insert(accounts, 1, "a", nil))
+	err := s.commit(change())
+	if got := fault.Of(err); got.Code != "target.table_missing" ||
+		!containsAll(got.Error()+got.Remedy, "public.accounts", `ALTER TABLE "public"."accounts" RENAME TO "customers";`) {
+		t.Fatalf("got %v, want target.table_missing with both names", err)
+	}
+	_ = s.w.Close()
+	d.exec(fault.Of(err).Remedy[strings.IndexByte(fault.Of(err).Remedy, '\n'):])
+	s = d.stream(nil)
+	s.must(change())
+	if diff := cmp.Diff([]string{"1|a|<NULL>", "2|b|<NULL>"}, d.lines(`SELECT * FROM customers ORDER BY id`)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestColumnsThatFitNeverHalt(t *testing.T) {
 	wider := tableOf("accounts", "*id integer", "owner text", "email text", "born date")
 	d := newDB(t, 15, accountsDDL, `ALTER TABLE accounts ADD born date`)
