@@ -175,7 +175,7 @@ func (p *pipeline) attempt(hard, soft context.Context) (healthy bool, err error)
 
 // open is the part of an attempt that holds the lock.
 func (p *pipeline) open(hard, soft context.Context, id schema.SourceID, lost <-chan struct{}) (healthy bool, err error) {
-	defer p.track.Connected(false, false)
+	defer func() { p.track.Connected(false, false, time.Now()) }()
 	var writer sinks.Writer
 	var held sinks.Held
 	claim := sinks.Claim{Pipeline: p.spec.Name, Source: id, Fingerprint: p.spec.Fingerprint, Holder: p.holder}
@@ -193,7 +193,7 @@ func (p *pipeline) open(hard, soft context.Context, id schema.SourceID, lost <-c
 		}
 	}
 	defer closeWriter()
-	p.track.Connected(false, true)
+	p.track.Connected(false, true, time.Now())
 	p.track.Opened(held.Position.String())
 
 	var stream sources.Stream
@@ -204,7 +204,7 @@ func (p *pipeline) open(hard, soft context.Context, id schema.SourceID, lost <-c
 		return false, fmt.Errorf("opening the source's stream: %w", err)
 	}
 	defer func() { p.closed("source", protect(stream.Close)) }()
-	p.track.Connected(true, true)
+	p.track.Connected(true, true, time.Now())
 	p.opened.Store(true)
 	p.begun(held)
 

@@ -47,7 +47,7 @@ var (
 	haltedDesc    = describe("pipeline_halted_info", "Why the pipeline is halted; always 1.", "code")
 	sourceDesc    = describe("source_connected", "Whether the source's stream is open.")
 	targetDesc    = describe("target_connected", "Whether the target is open.")
-	lagDesc       = describe("lag_seconds", "Age of the oldest change read and not yet durable at the target; 0 if none.")
+	lagDesc       = describe("lag_seconds", "Age of the oldest change read and not yet durable at the target; 0 if none. Grows while the source is not read.")
 	sourceLagDesc = describe("source_lag_seconds", "Commit to receipt of the last transaction received.")
 	eventDesc     = describe("source_last_event_timestamp_seconds", "When something last came from the source.")
 	retainedDesc  = describe("source_retained_bytes", "Log the source's server keeps for this pipeline.")

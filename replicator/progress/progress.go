@@ -43,6 +43,7 @@ type Pipeline struct {
 	// PositionTime is the commit time of the last transaction durable at the target; zero when there was none yet.
 	PositionTime time.Time `json:"position_time,omitzero"`
 	// LagSeconds is the age of the oldest change read from the source and not yet durable; 0 when there is none.
+	// While the source cannot be read it grows from what it was, as changes may be waiting there.
 	LagSeconds    float64 `json:"lag_seconds"`
 	RowsPerSecond float64 `json:"rows_per_second"` // over the last few seconds
 	Rows          int64   `json:"rows"`            // durable since the daemon started, copied rows included

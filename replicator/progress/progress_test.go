@@ -16,7 +16,7 @@ func after(d time.Duration) time.Time { return start.Add(d) }
 
 func TestLagIsTheAgeOfTheOldestChangeNotDurable(t *testing.T) {
 	tr := NewTracker("p", "s", "t", start)
-	tr.Connected(true, true)
+	tr.Connected(true, true, start)
 	lag := func(d time.Duration) float64 { return tr.Snapshot(after(d)).LagSeconds }
 	if got := lag(time.Hour); got != 0 {
 		t.Errorf("nothing read: got %v, want 0", got)
@@ -41,10 +41,42 @@ func TestLagIsTheAgeOfTheOldestChangeNotDurable(t *testing.T) {
 	if l := tr.Live(); l.SourceLagSeconds != 1 || !l.SourceConnected {
 		t.Errorf("got %+v, want a source lag of 1 s", l)
 	}
-	tr.Connected(false, false)
-	if got := lag(30 * time.Second); got != 0 {
-		t.Errorf("closed: got %v, want 0", got)
+}
+
+// TestLagGrowsWhileNobodyReads: what is not read may be waiting at the source.
+func TestLagGrowsWhileNobodyReads(t *testing.T) {
+	tr := NewTracker("p", "s", "t", start)
+	want := func(at time.Duration, seconds float64) {
+		t.Helper()
+		if got := tr.Snapshot(after(at)).LagSeconds; got != seconds {
+			t.Errorf("after %v: got %v, want %v", at, got, seconds)
+		}
 	}
+	read := func(number int64, at time.Duration) {
+		tr.Read(number, after(at).UnixMicro(), after(at).UnixMicro(), after(at))
+	}
+	want(3*time.Second, 3) // not open yet
+	tr.Connected(false, true, after(3*time.Second))
+	tr.Connected(true, true, after(4*time.Second))
+	want(4*time.Second, 4) // open, and who knows what comes
+	want(5*time.Second, 0) // nothing
+	tr.Connected(false, false, after(10*time.Second))
+	want(70*time.Second, 60)
+	tr.Connected(false, true, after(70*time.Second))
+	tr.Connected(false, false, after(75*time.Second))
+	tr.Connected(true, true, after(80*time.Second))
+	tr.Read(1, 0, 0, after(80*time.Second)) // a barrier tells nothing
+	want(80*time.Second, 70)
+	read(2, 80*time.Second)
+	tr.Durable(2, "x", after(80*time.Second).UnixMicro(), Amount{}, after(80*time.Second))
+	want(80*time.Second, 0)
+	read(3, 85*time.Second)
+	tr.Connected(false, false, after(90*time.Second)) // it was five seconds behind
+	want(100*time.Second, 15)
+	tr.SetState(Standby, "another", after(100*time.Second))
+	want(200*time.Second, 0) // the other one reads
+	tr.SetState(Starting, "", after(200*time.Second))
+	want(202*time.Second, 2)
 }
 
 func TestCatchingUpBecomesStreamingAndBack(t *testing.T) {

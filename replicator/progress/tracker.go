@@ -25,6 +25,8 @@ type Tracker struct {
 	emptied  time.Time // since when nothing is pending
 	received int64     // commit time of the last transaction read, microseconds
 	source   bool
+	opened   time.Time // when the source's stream was last opened
+	unread   time.Time // since when changes may wait at the source that nobody has read; zero while it is read
 	target   bool
 	samples  []sample // one each tick, the newest last
 	copying  *copying
@@ -45,7 +47,7 @@ type sample struct {
 
 // NewTracker begins the status of a pipeline, in state starting.
 func NewTracker(name, source, target string, now time.Time) *Tracker {
-	return &Tracker{p: Pipeline{
+	return &Tracker{unread: now, p: Pipeline{
 		Name: name, Source: source, Target: target, State: Starting, Since: now, At: now, Position: "none",
 	}}
 }
@@ -69,6 +71,9 @@ func (t *Tracker) setState(s State, reason string, now time.Time) bool {
 		if s == CatchingUp {
 			t.emptied = now
 		}
+		if t.p.State == Standby {
+			t.unread = now // until then somebody else read
+		}
 	}
 	t.p.State, t.p.Waiting = s, reason
 	return true
@@ -82,10 +87,16 @@ func (t *Tracker) State() State {
 }
 
 // Connected says which ends are open. What was read and not made durable is forgotten when the source closes: it
-// will be read again.
-func (t *Tracker) Connected(source, target bool) {
+// will be read again. The lag goes on from what it was.
+func (t *Tracker) Connected(source, target bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch {
+	case source && !t.source:
+		t.opened = now
+	case !source && t.source:
+		t.unread = now.Add(-t.lag(now))
+	}
 	t.source, t.target = source, target
 	if !source {
 		t.pending = t.pending[:0]
@@ -107,7 +118,7 @@ func (t *Tracker) Read(number, oldest, newest int64, now time.Time) {
 	t.pending = append(t.pending, waiting{number: number, oldest: oldest})
 	t.lastRead = now
 	if newest != 0 {
-		t.received = newest
+		t.received, t.unread = newest, time.Time{}
 	}
 }
 
@@ -202,14 +213,18 @@ func (t *Tracker) settle(now time.Time) bool {
 	return false
 }
 
-// lag is the age of the oldest change read and not yet durable.
+// lag is the age of the oldest change read and not yet durable. While the source is not read nobody knows, and it
+// grows from what it was; a stream just opened that gives nothing for a moment has nothing to give.
 func (t *Tracker) lag(now time.Time) time.Duration {
 	for _, w := range t.pending {
 		if w.oldest != 0 {
 			return max(0, now.Sub(time.UnixMicro(w.oldest)))
 		}
 	}
-	return 0
+	if t.unread.IsZero() || t.p.State == Standby || t.source && now.Sub(t.opened) >= settledIdle {
+		return 0
+	}
+	return max(0, now.Sub(t.unread))
 }
 
 // Live is what changes without an event of its own: for metrics.
