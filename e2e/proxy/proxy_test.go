@@ -173,3 +173,31 @@ func TestRefuse(t *testing.T) {
 	say(t, c, []byte("hello"))
 	hear(t, c, []byte("hello"))
 }
+
+// TestBlackHoleHidesTheEnd: who is behind a black hole does not learn that the other side has hung up.
+func TestBlackHoleHidesTheEnd(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	p := ForTest(t, listener.Addr().String())
+	c := dial(t, p)
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range Direction(2) {
+		p.Set(d, Toxic{BlackHole: true})
+	}
+	_ = server.Close()
+	_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want silence", err)
+	}
+	p.Heal()
+	_ = c.SetReadDeadline(time.Time{})
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v after it was healed, want a reset", err)
+	}
+}

@@ -37,13 +37,28 @@ func (p *Proxy) pump(ctx context.Context, l *link, d Direction) {
 	}
 	for range way { // the reader may be waiting for room
 	}
-	if readErr := <-ended; err == nil && readErr == nil {
+	readErr := <-ended
+	p.keepSecret(ctx, d)
+	if err == nil && readErr == nil {
 		// The sender has ended in order. Nobody here uses half-closed connections.
 		_ = l.client.Close()
 		_ = l.server.Close()
 		return
 	}
 	l.kill()
+}
+
+// keepSecret waits until the direction is no black hole any more: the end of a connection does not pass one either.
+func (p *Proxy) keepSecret(ctx context.Context, d Direction) {
+	for p.swallows(d) && wait(ctx, 10*time.Millisecond) == nil {
+	}
+}
+
+// swallows tells whether nothing passes in a direction.
+func (p *Proxy) swallows(d Direction) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.toxics[d].BlackHole && !p.closed
 }
 
 // read stamps what it reads; the delay is that of the moment.
