@@ -26,7 +26,9 @@ func newTrial(t *testing.T, seed uint64, o trial.Options) *trial.Trial {
 	profile.Weights[load.Wipe] = 20
 	profile.BigRows = 800
 	o.Folder, o.Old = newFolder(t), 500
-	o.Load = &load.Runner{Profile: profile, Seed: seed, Workers: 2, Rate: 100}
+	if o.Load == nil {
+		o.Load = &load.Runner{Profile: profile, Seed: seed, Workers: 2, Rate: 100}
+	}
 	if len(o.Targets) == 0 {
 		o.Targets = []trial.Target{trial.Postgres, trial.File}
 	}
