@@ -73,8 +73,8 @@ func refuseTimes(t *testing.T, url string, states ...string) {
 	for _, s := range states {
 		list += `,"` + s + `"`
 	}
-	servers.Exec(t, url, `CREATE SEQUENCE refused`, fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-		DECLARE states text[] := '{%s}'; n int := nextval('refused');
+	servers.Exec(t, url, `CREATE SEQUENCE public.refused`, fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+		DECLARE states text[] := '{%s}'; n int := nextval('public.refused');
 		BEGIN
 			IF n <= cardinality(states) THEN RAISE EXCEPTION 'not now' USING ERRCODE = states[n]; END IF;
 			RETURN NULL;

@@ -242,6 +242,9 @@ func TestObserve(t *testing.T) {
 	if o = observe(); !has(o.Findings, schema.Warning, "source.old_transaction") {
 		t.Errorf("got %+v, want a warning of the open transaction", o.Findings)
 	}
+	if holder := fmt.Sprintf("server process %d ", writer.PgConn().PID()); !strings.Contains(fmt.Sprint(o.Findings), holder) {
+		t.Errorf("got %+v, want it to name %s", o.Findings, holder)
+	}
 	if err := tx.Rollback(ctx); err != nil {
 		t.Fatal(err)
 	}
