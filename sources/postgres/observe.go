@@ -62,6 +62,9 @@ func (s *Source) Observe(ctx context.Context) (sources.Observation, error) {
 		}
 		o.Findings = append(o.Findings, drift...)
 	}
+	if s.currentPublished() != published { // the stream was begun again meanwhile, perhaps with another slot
+		o.Findings = nil
+	}
 	return o, nil
 }
 

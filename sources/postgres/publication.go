@@ -32,6 +32,7 @@ type publication struct {
 	generated bool   // stored generated columns too
 	publish   string // "insert, update, delete, truncate"
 	schemas   []string
+	entries   []uint32 // catalog entries of schemas
 	tables    []publishedTable
 }
 
@@ -41,6 +42,7 @@ type publishedTable struct {
 	schema, name string
 	columns      []string // in column order; nil before Postgres 15: all but generated ones
 	filter       string   // an SQL condition, empty for none
+	entry        uint32   // its catalog entry in the publication; another one when it left and came back
 	explicit     bool     // named by the publication itself, not through a schema, a parent or ALL TABLES
 	listed       bool     // with a column list
 }
@@ -64,7 +66,12 @@ func readPublication(ctx context.Context, q querier, version int, name string) (
 	if version >= 150000 {
 		rows, err = q.Query(ctx, publicationSchemasSQL, name)
 		if err == nil {
-			p.schemas, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			var name string
+			var entry uint32
+			_, err = pgx.ForEachRow(rows, []any{&name, &entry}, func() error {
+				p.schemas, p.entries = append(p.schemas, name), append(p.entries, entry)
+				return nil
+			})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the publication's schemas: %w", err)
@@ -75,7 +82,7 @@ func readPublication(ctx context.Context, q querier, version int, name string) (
 		return nil, fmt.Errorf("reading the publication's tables: %w", err)
 	}
 	p.tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t publishedTable, err error) {
-		return t, row.Scan(&t.oid, &t.schema, &t.name, &t.columns, &t.filter, &t.explicit, &t.listed)
+		return t, row.Scan(&t.oid, &t.schema, &t.name, &t.columns, &t.filter, &t.entry, &t.explicit, &t.listed)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the publication's tables: %w", err)
@@ -153,6 +160,7 @@ type published struct {
 	ViaRoot     bool                      `json:"via_root,omitempty"`
 	Publish     string                    `json:"publish"`
 	Schemas     []string                  `json:"schemas,omitempty"`
+	Entries     []uint32                  `json:"entries,omitempty"` // of Schemas in the catalog
 	Tables      map[uint32]publishedState `json:"tables"`
 }
 
@@ -162,16 +170,17 @@ type publishedState struct {
 	Filter   string   `json:"filter,omitempty"`
 	Columns  []string `json:"columns,omitempty"` // only under a column list
 	Explicit bool     `json:"explicit,omitempty"`
+	Entry    uint32   `json:"entry,omitempty"` // in the publication's catalog; 0 when not explicit
 }
 
 // record makes the state of a publication and the tables in scope.
 func (p *publication) record(name string, scope []scopedTable) *published {
 	s := &published{
-		Publication: name, OID: p.oid, All: p.all, ViaRoot: p.viaRoot, Publish: p.publish, Schemas: p.schemas,
+		Publication: name, OID: p.oid, All: p.all, ViaRoot: p.viaRoot, Publish: p.publish, Schemas: p.schemas, Entries: p.entries,
 		Tables: make(map[uint32]publishedState, len(scope)),
 	}
 	for _, t := range scope {
-		state := publishedState{Name: t.relation.String(), Filter: t.filter, Explicit: t.explicit}
+		state := publishedState{Name: t.relation.String(), Filter: t.filter, Explicit: t.explicit, Entry: t.entry}
 		if t.listed {
 			state.Columns = t.columns
 		}
@@ -220,6 +229,8 @@ func (s *published) diff(now *published, exists func(oid uint32) bool) []string 
 	}
 	if s.All != now.All || !slices.Equal(s.Schemas, now.Schemas) {
 		changes = append(changes, "the schemas it holds whole changed")
+	} else if len(s.Entries) > 0 && !slices.Equal(s.Entries, now.Entries) {
+		changes = append(changes, "a schema left it and came back")
 	}
 	for oid, before := range s.Tables {
 		after, still := now.Tables[oid]
@@ -230,6 +241,8 @@ func (s *published) diff(now *published, exists func(oid uint32) bool) []string 
 			changes = append(changes, "the row filter of "+after.Name+" changed")
 		case still && !slices.Equal(before.Columns, after.Columns):
 			changes = append(changes, "the column list of "+after.Name+" changed")
+		case still && before.Entry != 0 && before.Entry != after.Entry:
+			changes = append(changes, before.Name+" left it and came back")
 		}
 	}
 	owners := make(map[string]uint32, len(s.Tables))

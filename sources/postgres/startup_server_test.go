@@ -120,11 +120,19 @@ func TestRestartFaults(t *testing.T) {
 			code: "source.publication_changed", class: fault.Terminal, says: "made again",
 		},
 		{
-			name: "a table left and came back",
+			name: "a table left and another joined",
 			break_: func(url string, _ *reader) {
 				servers.Exec(t, url, `CREATE TABLE u (id int PRIMARY KEY)`, `ALTER PUBLICATION `+slotOf(url)+` SET TABLE u`)
 			},
 			code: "source.publication_changed", class: fault.Terminal, says: "public.t left it; public.u joined it",
+		},
+		{
+			name: "a table left and came back",
+			break_: func(url string, _ *reader) {
+				servers.Exec(t, url, `ALTER PUBLICATION `+slotOf(url)+` DROP TABLE t`, `INSERT INTO t VALUES (3, 'unseen')`,
+					`ALTER PUBLICATION `+slotOf(url)+` ADD TABLE t`)
+			},
+			code: "source.publication_changed", class: fault.Terminal, says: "public.t left it and came back",
 		},
 		{
 			name: "a filter", // on 15 and later

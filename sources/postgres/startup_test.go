@@ -145,8 +145,8 @@ func TestDecideNamesTheGap(t *testing.T) {
 func TestPublishedDiff(t *testing.T) {
 	base := func(change func(*published)) *published {
 		p := &published{
-			Publication: "p", OID: 9, Publish: "insert, update, delete, truncate",
-			Tables: map[uint32]publishedState{1: {Name: "public.a", Explicit: true}, 2: {Name: "public.b", Filter: "(x > 1)"}},
+			Publication: "p", OID: 9, Publish: "insert, update, delete, truncate", Entries: []uint32{11},
+			Tables: map[uint32]publishedState{1: {Name: "public.a", Explicit: true, Entry: 5}, 2: {Name: "public.b", Filter: "(x > 1)"}},
 		}
 		if change != nil {
 			change(p)
@@ -169,6 +169,16 @@ func TestPublishedDiff(t *testing.T) {
 			name: "root", now: base(func(p *published) { p.ViaRoot = true }),
 			want: []string{"publish_via_partition_root was false and is true"},
 		},
+		{
+			name: "a table and a schema that left and came back",
+			now: base(func(p *published) {
+				p.Entries = []uint32{12}
+				t := p.Tables[1]
+				t.Entry++
+				p.Tables[1] = t
+			}),
+			want: []string{"a schema left it and came back", "public.a left it and came back"},
+		},
 		{name: "schemas", now: base(func(p *published) { p.Schemas = []string{"s"} }), want: []string{"the schemas it holds whole changed"}},
 		{name: "a table left", now: base(func(p *published) { delete(p.Tables, 1) }), want: []string{"public.a left it"}},
 		{name: "a table was dropped", now: base(func(p *published) { delete(p.Tables, 1) }), gone: []uint32{1}},
@@ -189,7 +199,7 @@ func TestPublishedDiff(t *testing.T) {
 		},
 		{
 			name: "swapped", now: base(func(p *published) {
-				p.Tables[1] = publishedState{Name: "public.b", Explicit: true}
+				p.Tables[1] = publishedState{Name: "public.b", Explicit: true, Entry: 5}
 				p.Tables[2] = publishedState{Name: "public.a", Filter: "(x > 1)"}
 			}),
 			want: []string{
@@ -204,7 +214,7 @@ func TestPublishedDiff(t *testing.T) {
 			}),
 			want: []string{"public.b is another table now than the one that was copied"},
 		},
-		{name: "renamed", now: base(func(p *published) { p.Tables[1] = publishedState{Name: "public.z", Explicit: true} })},
+		{name: "renamed", now: base(func(p *published) { p.Tables[1] = publishedState{Name: "public.z", Explicit: true, Entry: 5} })},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,7 +8,7 @@ SELECT c.oid, n.nspname, c.relname,
                                            WHERE a.attrelid = c.oid AND a.attname = l.name AND a.attgenerated <> '')
                         ORDER BY l.n) END,
        coalesce(to_jsonb(t) ->> 'rowfilter', ''),
-       r.oid IS NOT NULL,
+       coalesce(r.oid, 0), r.oid IS NOT NULL,
        coalesce(to_jsonb(r) ->> 'prattrs' IS NOT NULL, false)
   FROM pg_publication_tables t
   JOIN pg_publication p ON p.pubname = t.pubname
