@@ -187,7 +187,7 @@ func (c *Config) connString() (string, error) {
 		return "", err
 	}
 	given.Set("sslmode", mode)
-	if len(hosts) > 1 && !given.Has("target_session_attrs") {
+	if len(found.Fallbacks) > 0 && !given.Has("target_session_attrs") {
 		given.Set("target_session_attrs", "read-write") // a former primary may still answer
 	}
 	files := map[string]string{"sslrootcert": c.TLS.CAFile, "sslcert": c.TLS.CertFile, "sslkey": c.TLS.KeyFile}

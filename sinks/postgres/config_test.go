@@ -14,6 +14,7 @@ func TestConfigTLS(t *testing.T) {
 		{url: "postgres://u@127.0.0.1:5/d", want: "sslmode=disable"},
 		{url: "postgres://u@db1/d", want: "sslmode=verify-full"},
 		{url: "postgres://u@db1,db2/d", want: "target_session_attrs=read-write"},
+		{url: "postgres://u@db1:1,db1:2/d", want: "target_session_attrs=read-write"},
 		{url: "postgres://u@localhost,db2/d", want: "sslmode=verify-full"},
 		{url: "postgres://u@localhost/d?host=db1", want: "sslmode=verify-full"},
 		{url: "postgres://u@db1/d?sslmode=require", want: "sslmode=require"},
