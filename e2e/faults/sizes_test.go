@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowferry/rowferry/e2e/daemon"
+	"github.com/rowferry/rowferry/e2e/servers"
 )
 
 // TestFault97_MaliciousIdentifiers: names of schemas, tables and columns are names, whatever they hold, from the copy
@@ -52,8 +54,12 @@ func TestFault97_MaliciousIdentifiers(t *testing.T) {
 func TestFault98_Sizes(t *testing.T) {
 	t.Parallel()
 	const tables, columns = 1000, 1600
-	p := newPair(t, build(t))
-	p.exec(fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE format('CREATE TABLE many_%%s (id int PRIMARY KEY)', i); END LOOP; END $$`, tables),
+	server := servers.StartForTest(t, 15) // long transactions would hold up the slots of other tests
+	p := pairOf(t, build(t), server.NewDatabase(t), server.NewDatabase(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	defer cancel()
+	p.ctx = ctx
+	p.exec(fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE format('CREATE TABLE many_%%s (id int PRIMARY KEY)', i); COMMIT; END LOOP; END $$`, tables),
 		fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('c%%s bool', i), ', ') || ', PRIMARY KEY (c1))'
 			FROM generate_series(1, %d) i); END $$`, columns),
 		`INSERT INTO wide (c1, c1600) VALUES (true, false)`, `CREATE TABLE large (id int PRIMARY KEY, body text)`,
