@@ -3,8 +3,9 @@
 // does nothing, but under CI it fails.
 //
 // Each mode runs on a pair of throw-away servers of its own, side by side: once plain, and for two seeds with
-// kills in every case. The mode pg-types plays a list of values of every type, in the copy and in the stream. How many cases pass is compared with expected.json: more is a difference too, so that the
-// number never says less than is known. Logs, reports and the work folders of cases stay in build/conformance.
+// kills in every case. The mode pg-types plays a list of values of every type, in the copy and in the stream. How many
+// cases pass is compared with expected.json: more is a difference too, so that the number never says less than is
+// known. Logs, reports and the work folders of cases stay in build/conformance.
 package main
 
 import (
@@ -24,8 +25,9 @@ import (
 	"time"
 )
 
-// limit ends a run that hangs; the whole takes about half as long.
-const limit = 18 * time.Minute
+// limit ends a run that hangs. The whole is to take no more than 18 minutes on two cores; a machine that others use
+// as well may need longer.
+const limit = 25 * time.Minute
 
 //go:embed expected.json
 var expected []byte

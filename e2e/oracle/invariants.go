@@ -15,7 +15,6 @@ type invariants struct {
 	of      map[string]int // how many there must be
 	touched map[string]bool
 	entries []entry // written by the transaction at hand
-	begun   bool
 }
 
 type entry struct{ key, seq, item string }
