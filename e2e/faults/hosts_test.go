@@ -21,6 +21,7 @@ func TestFault29_SeveralHosts(t *testing.T) {
 	source, target := "shop_source", "shop_target"
 	servers.Exec(t, primary.URL("postgres"), "CREATE DATABASE "+source, "CREATE DATABASE "+target)
 	p := pairOf(t, build(t), primary.URL(source), primary.URL(target))
+	p.level(primary, standby)
 	hosts := func(database string, in ...*servers.Server) string {
 		return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&connect_timeout=2", servers.Hosts(in...), database)
 	}
@@ -39,6 +40,16 @@ func TestFault29_SeveralHosts(t *testing.T) {
 	}
 }
 
+// level waits until a standby has all that its primary has.
+func (p *pair) level(primary, standby *servers.Server) {
+	p.t.Helper()
+	p.eventually("the standby to be level", func() (bool, string) {
+		end := ask(p.t, primary.URL("postgres"), `SELECT pg_current_wal_flush_lsn()::text`)
+		level, err := query(p.ctx, standby.URL("postgres"), `SELECT (pg_last_wal_replay_lsn() >= $1)::text`, end)
+		return err == nil && level == "true", fmt.Sprint(level, err)
+	})
+}
+
 // TestFault29_TargetFailsOver: when a target's standby is promoted, the pipeline finds it and goes on.
 func TestFault29_TargetFailsOver(t *testing.T) {
 	t.Parallel()
@@ -50,11 +61,7 @@ func TestFault29_TargetFailsOver(t *testing.T) {
 	p.follow()
 	p.exec(`INSERT INTO items VALUES (1000, 'before')`)
 	p.equal()
-	p.eventually("the standby to be level", func() (bool, string) {
-		end := ask(t, primary.URL("shop"), `SELECT pg_current_wal_flush_lsn()::text`)
-		level, err := query(p.ctx, standby.URL("shop"), `SELECT (pg_last_wal_replay_lsn() >= $1)::text`, end)
-		return err == nil && level == "true", fmt.Sprint(level, err)
-	})
+	p.level(primary, standby)
 	if err := primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +145,7 @@ func TestFault31_Pooler(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, build(t))
+			p := farPair(t, build(t))
 			tt.put(t, p)
 			p.start()
 			p.halted(tt.code, "pgbouncer", "own address and port")

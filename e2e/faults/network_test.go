@@ -38,8 +38,7 @@ func both(p *proxy.Proxy, toxic proxy.Toxic) {
 // proxied is a trial whose daemon reaches source and target through proxies.
 func proxied(t *testing.T, seed uint64, o trial.Options) (tr *trial.Trial, source, target *proxy.Proxy) {
 	t.Helper()
-	server := servers.ForTest(t, 15)
-	o.Source, o.Target = server.NewDatabase(t), server.NewDatabase(t)
+	o.Source, o.Target = servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t)
 	source, o.SourceVia = via(t, o.Source)
 	target, o.TargetVia = via(t, o.Target)
 	return newTrial(t, seed, o), source, target
@@ -125,7 +124,7 @@ func TestFault26_SilentTarget(t *testing.T) {
 // TestFault26_CommitWithoutAnswer: the answer to a COMMIT is lost, and the COMMIT counts.
 func TestFault26_CommitWithoutAnswer(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	network, through := via(t, p.target)
 	p.Pipelines[0].Target = through
 	for k, v := range (daemon.Settings{"lock_timeout": "1s", "reply_timeout": "3s", "connect_timeout": "1s"}) {
@@ -192,7 +191,7 @@ func TestFault28_Partition(t *testing.T) {
 	for name, cut := range map[string]int{"from the source": 0, "from the target": 1} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, build(t))
+			p := farPair(t, build(t))
 			hasten(t, p.source)
 			var sides [2]*proxy.Proxy
 			sides[0], p.Pipelines[0].Source = via(t, p.source)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,27 @@ func newPair(t *testing.T, binary string) *pair {
 	server := servers.ForTest(t, 15)
 	return pairOf(t, binary, server.NewDatabase(t), server.NewDatabase(t))
 }
+
+// farPair makes them on two servers.
+func farPair(t *testing.T, binary string) *pair {
+	t.Helper()
+	return pairOf(t, binary, servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t))
+}
+
+// targets is a server for targets that are left with open transactions. It is another than that of the sources: there
+// a new slot waits for the open transactions of all databases.
+func targets(t *testing.T) *servers.Server {
+	t.Helper()
+	server, err := startTargets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+var startTargets = sync.OnceValues(func() (*servers.Server, error) {
+	return servers.Start(context.Background(), 15, "") // it ends with the test process
+})
 
 // pairOf is newPair for databases that exist and are empty.
 func pairOf(t *testing.T, binary, source, target string) *pair {

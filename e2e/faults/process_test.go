@@ -40,7 +40,7 @@ func TestFault01_KilledWhileIdle(t *testing.T) {
 // TestFault07_KilledAfterTheSlotWasMade: a slot beside a ledger that says "creating" is ours, and is made again.
 func TestFault07_KilledAfterTheSlotWasMade(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t, "failpoints"))
+	p := farPair(t, build(t, "failpoints"))
 	p.start("ROWFERRY_FAILPOINTS=snap.after_slot=kill")
 	<-p.Ended()
 	const where = `SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1`
@@ -60,7 +60,7 @@ func TestFault07_KilledAfterTheSlotWasMade(t *testing.T) {
 // TestFault07_OrphanSlot: a slot of our name that no ledger knows is never used, nor dropped.
 func TestFault07_OrphanSlot(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.exec(`SELECT pg_create_logical_replication_slot('` + p.slot + `', 'pgoutput')`)
 	const where = `SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1`
 	left := ask(t, p.source, where, p.slot)
@@ -113,7 +113,7 @@ func held(p *pair) (ledger, confirmed string) {
 // TestFault12_StoppedWhileApplying: one SIGTERM lets the transaction in hand finish, and acknowledges it.
 func TestFault12_StoppedWhileApplying(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.follow()
 	p.equal()
 	release := blocked(p, `INSERT INTO items VALUES (1000, 'in hand')`)
@@ -151,7 +151,7 @@ func TestFault13_StopCutShort(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, build(t))
+			p := farPair(t, build(t))
 			p.Options.Args = []string{"--grace", tt.grace}
 			p.follow()
 			p.equal()
@@ -225,7 +225,7 @@ func TestFault14_FrozenWhileAnotherLeads(t *testing.T) {
 // TestFault14_FrozenInATransaction: one that is frozen with its transaction open does not keep its successor out.
 func TestFault14_FrozenInATransaction(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.follow()
 	p.equal()
 	release := blocked(p, `INSERT INTO items VALUES (1000, 'in hand')`)
@@ -259,7 +259,7 @@ func TestFault15_TwoAtOnce(t *testing.T) {
 	for name, target := range map[string]trial.Target{"into a database": trial.Postgres, "into a file": trial.File} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, build(t))
+			p := farPair(t, build(t))
 			if target == trial.File {
 				p.intoFile()
 			}

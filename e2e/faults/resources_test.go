@@ -28,7 +28,7 @@ func bigRows(rows int) string {
 // TestFault16_TransactionBeyondMemory: a transaction far larger than what the daemon may hold goes through files.
 func TestFault16_TransactionBeyondMemory(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	early(t, p.source)
 	p.Memory = daemon.Settings{"queue": "4MiB"}
 	p.Env = []string{"GOMEMLIMIT=64MiB"} // what is not needed any more goes soon: the peak is what is held
@@ -48,7 +48,7 @@ func TestFault16_TransactionBeyondMemory(t *testing.T) {
 // TestFault16_SpillLimit: where the files may not grow so far, the pipeline halts once and says what to do.
 func TestFault16_SpillLimit(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	early(t, p.source)
 	p.Pipelines[0].InSource["spill_limit"] = "2MiB"
 	p.follow()
@@ -67,7 +67,7 @@ func TestFault16_SpillLimit(t *testing.T) {
 // and leaves the other pipeline alone.
 func TestFault17_Panic(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t, "failpoints"))
+	p := farPair(t, build(t, "failpoints"))
 	servers.Exec(t, p.source, `CREATE TABLE others (id int PRIMARY KEY)`)
 	p.Pipelines[0].Include = []string{"public.items"}
 	p.Pipelines = append(p.Pipelines, daemon.Pipeline{
@@ -139,7 +139,7 @@ func fill(t *testing.T, disk string, leave int64) (free func()) {
 // TestFault19_SpillDiskFull: without room for transactions in progress the pipeline waits, and loses nothing.
 func TestFault19_SpillDiskFull(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.Folder = smallDisk(t)
 	early(t, p.source)
 	p.follow()
@@ -155,7 +155,7 @@ func TestFault19_SpillDiskFull(t *testing.T) {
 // TestFault19_FileDiskFull: a file target whose disk is full waits; what was half written is cut off.
 func TestFault19_FileDiskFull(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.Folder = smallDisk(t)
 	events := p.intoFile()
 	p.follow()
@@ -180,7 +180,7 @@ func TestFault19_FileDiskFull(t *testing.T) {
 // TestFault19_StateAndLogDiskFull: status files and logs are information: changes go on without them.
 func TestFault19_StateAndLogDiskFull(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.Folder = smallDisk(t)
 	p.follow()
 	free := fill(t, p.Folder, 0)

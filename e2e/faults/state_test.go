@@ -16,7 +16,7 @@ import (
 // before anything is written; put back, it goes on.
 func TestFault20_LedgerOfAFile(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	events := p.intoFile()
 	ledger := events + ".ledger"
 	p.follow()
@@ -64,7 +64,7 @@ func TestFault20_LedgerOfAFile(t *testing.T) {
 // TestFault20_StatusFile: what is left of a damaged status file stops nobody: it is no checkpoint.
 func TestFault20_StatusFile(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, build(t))
+	p := farPair(t, build(t))
 	p.follow()
 	p.equal()
 	p.stop()
@@ -168,7 +168,7 @@ func TestFault22_ScopeChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, build(t))
+			p := farPair(t, build(t))
 			target(p)
 			servers.Exec(t, p.source, `CREATE TABLE others (id int PRIMARY KEY); INSERT INTO others VALUES (1)`)
 			p.Pipelines[0].Include = []string{"public.items"}

@@ -11,15 +11,14 @@ import (
 )
 
 // newTrial is a source under a load, its targets, and every oracle. The options may name targets, settings and
-// proxies; the rest is filled in. Every session of the source ends two seconds after its client fell silent.
+// proxies; the rest is filled in. Every session of the source ends four seconds after its client fell silent.
 func newTrial(t *testing.T, seed uint64, o trial.Options) *trial.Trial {
 	t.Helper()
-	server := servers.ForTest(t, 15)
 	if o.Binary == "" {
 		o.Binary = build(t)
 	}
 	if o.Source == "" {
-		o.Source, o.Target = server.NewDatabase(t), server.NewDatabase(t)
+		o.Source, o.Target = servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t)
 	}
 	hasten(t, o.Source)
 	profile := load.Full()
@@ -54,7 +53,7 @@ func newTrial(t *testing.T, seed uint64, o trial.Options) *trial.Trial {
 // hasten makes the sessions that read a database's log give up silent clients soon.
 func hasten(t *testing.T, url string) {
 	t.Helper()
-	servers.Exec(t, url, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET wal_sender_timeout = ''2s''', current_database()); END $$`)
+	servers.Exec(t, url, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET wal_sender_timeout = ''4s''', current_database()); END $$`)
 }
 
 // bounded is the context of a trial.
