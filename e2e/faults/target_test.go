@@ -110,13 +110,13 @@ func TestFault71_TargetGoesBack(t *testing.T) {
 		p.equal()
 		p.stop()
 		back := backUp(t, p.target)
+		p.start("ROWFERRY_FAILPOINTS=ack.before=hang") // the source is told nothing
 		p.exec(`INSERT INTO items VALUES (1000, 'first')`)
 		p.eventually("the row to be committed, and nobody told", func() (bool, string) {
-			p.start("ROWFERRY_FAILPOINTS=apply.after_commit=kill@2") // the first is of the tables announced
-			<-p.Ended()
-			n := ask(t, p.target, `SELECT count(*)::text FROM items`)
-			return n == "101", n
+			n, err := query(p.ctx, p.target, `SELECT count(*)::text FROM items`)
+			return err == nil && n == "101", n
 		})
+		p.Kill()
 		p.exec(`INSERT INTO items VALUES (1001, 'second')`)
 		back()
 		p.follow()
@@ -284,8 +284,8 @@ func TestFault74_RefusedByTheTarget(t *testing.T) {
 	}
 }
 
-// TestFault75_PoisonRow: among many good rows one the target cannot take halts the pipeline with that row named, the
-// transactions before it applied and nothing of its own.
+// TestFault75_PoisonRow: among many good rows one the target cannot take halts the pipeline with that row named, what
+// was committed before it kept and nothing of its own transaction applied.
 func TestFault75_PoisonRow(t *testing.T) {
 	t.Parallel()
 	const wide = `CREATE TABLE wide (id bigint PRIMARY KEY, v text, j text)`
@@ -301,9 +301,13 @@ func TestFault75_PoisonRow(t *testing.T) {
 			p := pairWith(t, []string{wide}, []string{`CREATE TABLE wide (id int PRIMARY KEY, v varchar(10), j jsonb)`})
 			p.follow()
 			p.equal()
-			p.exec(`INSERT INTO wide SELECT g, 'before', '{}' FROM generate_series(1, 50) g`,
-				`BEGIN; INSERT INTO wide SELECT g, 'with', '{}' FROM generate_series(101, 150) g; INSERT INTO wide VALUES `+tt.row+
-					`; INSERT INTO wide SELECT g, 'with', '{}' FROM generate_series(151, 200) g; COMMIT`,
+			p.exec(`INSERT INTO wide SELECT g, 'before', '{}' FROM generate_series(1, 50) g`)
+			p.eventually("the rows before", func() (bool, string) { // one group with the others would fail with them
+				n, err := query(p.ctx, p.target, `SELECT count(*)::text FROM wide`)
+				return err == nil && n == "50", n
+			})
+			p.exec(`BEGIN; INSERT INTO wide SELECT g, 'with', '{}' FROM generate_series(101, 150) g; INSERT INTO wide VALUES `+tt.row+
+				`; INSERT INTO wide SELECT g, 'with', '{}' FROM generate_series(151, 200) g; COMMIT`,
 				`INSERT INTO wide VALUES (300, 'after', '{}')`)
 			p.halted("target.value_refused", `insert of public.wide with key id="5000`)
 			p.onTarget(`SELECT count(*) || ' ' || coalesce(max(id), 0) FROM wide`, "50 50")
