@@ -127,6 +127,7 @@ func (p *pair) start(env ...string) {
 		p.t.Fatal(err)
 	}
 	p.Daemon = d
+	p.t.Cleanup(d.Kill) // a test may start several
 }
 
 // follow starts a daemon and waits until it follows the source.
