@@ -43,6 +43,9 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 	}
 	may := l.w.cfg.SchemaChanges == "add_columns"
 	if may && previous != nil {
+		if gone := vanished(t, previous); len(gone) > 0 {
+			return nil, renamedColumns(t, gone, missing)
+		}
 		may = gained(t, previous, missing.Columns)
 	} else if may {
 		if may, err = l.neverHad(ctx, t, r); err != nil {
@@ -79,6 +82,30 @@ func renamedTable(t, previous *schema.Table) error {
 	}
 	return fault.Halt("target.table_missing",
 		fmt.Errorf("the source renamed table %s to %s, and the target has no table of that name", previous, t), remedy)
+}
+
+// vanished lists the columns of previous that t does not have.
+func vanished(t, previous *schema.Table) []string {
+	var gone []string
+	for i := range previous.Columns {
+		name := previous.Columns[i].Name
+		if !slices.ContainsFunc(t.Columns, func(c schema.Column) bool { return c.Name == name }) {
+			gone = append(gone, name)
+		}
+	}
+	return gone
+}
+
+// renamedColumns is the halt for a version that lost columns and gained others. The log does not tell a column that
+// was renamed from one that was dropped beside one that was added; taken for added, the old rows would have NULL.
+func renamedColumns(t *schema.Table, gone []string, e *apply.MissingError) error {
+	remedy := "if the source renamed a column, rename it at the target, too:"
+	for n, i := range e.Columns {
+		remedy += "\nALTER TABLE " + quoteTable(t.Schema, t.Name) + " RENAME COLUMN " + quoteName(gone[min(n, len(gone)-1)]) +
+			" TO " + quoteName(t.Columns[i].Name) + ";"
+	}
+	return fault.Halt("target.schema_mismatch", fmt.Errorf("%w; it had %s before", e, strings.Join(gone, ", ")),
+		remedy+"\nif it dropped one and added another, add the new column at the target")
 }
 
 // gained tells whether the columns are new in t, so that no row written before had them.

@@ -271,7 +271,7 @@ func TestInterruptedCopyBeginsAgain(t *testing.T) {
 			}
 			r.until(func() bool { return r.phases != nil && (phase == schema.PhaseCreating || len(r.phases) == 2) })
 			if phase == schema.PhaseCreating { // the slot is made, and nobody hears of it
-				if _, err := r.stream.Next(within(t, 20*time.Second)); err != nil {
+				if _, err := r.stream.Next(within(t, 60*time.Second)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -315,7 +315,7 @@ func TestRowSecurityFailsTheCopy(t *testing.T) {
 	wantFault(t, err, "source.row_security", fault.Terminal)
 	r.close()
 
-	findings, err := s.Check(within(t, 20*time.Second))
+	findings, err := s.Check(within(t, 60*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +436,7 @@ func TestHungUpWorkerDoesNotEndTheCopy(t *testing.T) {
 	}}
 	st.copier.start()
 	defer st.copier.stop()
-	b, err := st.Next(within(t, 20*time.Second))
+	b, err := st.Next(within(t, 60*time.Second))
 	if !errors.Is(err, io.EOF) {
 		t.Fatalf("got error %v, want one that wraps io.EOF", err)
 	}

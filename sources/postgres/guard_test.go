@@ -126,7 +126,7 @@ func TestPoolerIsRefused(t *testing.T) {
 	}()
 	defer func() { listener.Close(); <-done }()
 	pooled := strings.Replace(url, fmt.Sprintf(":%d", c.Port), fmt.Sprintf(":%d", listener.Addr().(*net.TCPAddr).Port), 1)
-	_, err = newSource(t, pooled, nil).Identify(within(t, 20*time.Second))
+	_, err = newSource(t, pooled, nil).Identify(within(t, 60*time.Second))
 	wantFault(t, err, "source.pooler", fault.Terminal)
 }
 
@@ -165,9 +165,9 @@ func poolConnection(client net.Conn, address string) {
 
 func TestUnreachableIsWaitedFor(t *testing.T) {
 	s := newSource(t, "postgres://u@127.0.0.1:1/d", nil)
-	_, err := s.Identify(within(t, 20*time.Second))
+	_, err := s.Identify(within(t, 60*time.Second))
 	wantFault(t, err, "source.connect", fault.Retryable)
-	findings, err := s.Check(within(t, 20*time.Second))
+	findings, err := s.Check(within(t, 60*time.Second))
 	if err != nil || !has(findings, schema.Problem, "source.connect") {
 		t.Errorf("got %+v %v, want a finding of the connection", findings, err)
 	}
@@ -182,15 +182,15 @@ func TestTLS(t *testing.T) {
 	ca := func(c *Config, _ *sources.Runtime) { c.TLS.Mode, c.TLS.CAFile = "verify-full", server.CAFile }
 	url = strings.Replace(url, "sslmode=disable", "", 1)
 	s := newSource(t, url, ca)
-	if _, err := s.Identify(within(t, 20*time.Second)); err != nil {
+	if _, err := s.Identify(within(t, 60*time.Second)); err != nil {
 		t.Errorf("verify-full with the authority: %v", err)
 	}
-	findings, err := s.Check(within(t, 20*time.Second))
+	findings, err := s.Check(within(t, 60*time.Second))
 	if err != nil || !strings.Contains(findings[0].Text, "TLS verify-full") {
 		t.Errorf("got %+v %v, want a connection by TLS verify-full", findings, err)
 	}
 	s = newSource(t, url, func(c *Config, _ *sources.Runtime) { c.TLS.Mode = "verify-full" })
-	_, err = s.Identify(within(t, 20*time.Second))
+	_, err = s.Identify(within(t, 60*time.Second))
 	wantFault(t, err, "source.tls", fault.Retryable)
 }
 
@@ -202,7 +202,7 @@ func TestObserve(t *testing.T) {
 	observe := func() sources.Observation {
 		t.Helper()
 		s.lookAgain = time.Time{}
-		o, err := s.Observe(within(t, 20*time.Second))
+		o, err := s.Observe(within(t, 60*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestObserve(t *testing.T) {
 		t.Errorf("got %+v, want a warning of the log that is kept", o.Findings)
 	}
 
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, 60*time.Second)
 	writer, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
@@ -280,8 +280,9 @@ func TestLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until(r.streaming)
-	r.until(func() bool { return r.stream.(*stream).tail != nil })
-	ctx := within(t, 20*time.Second)
+	servers.Exec(t, url, `INSERT INTO t VALUES (1)`)
+	r.until(func() bool { return len(r.log) > 0 }) // the slot is in use
+	ctx := within(t, 60*time.Second)
 	left, err := s.Leftovers(ctx, r.made)
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +321,7 @@ func TestCheckChangesNothingAndPrintsTheSQL(t *testing.T) {
 			s := newSource(t, url, func(c *Config, _ *sources.Runtime) {
 				c.ReplicaIdentity = map[string]string{"public.u": "full"}
 			})
-			findings, err := s.Check(within(t, 20*time.Second))
+			findings, err := s.Check(within(t, 60*time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -419,7 +420,7 @@ func TestPlanRefuses(t *testing.T) {
 			if !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v, want it to say %q", err, test.says)
 			}
-			findings, err := s.Check(within(t, 20*time.Second))
+			findings, err := s.Check(within(t, 60*time.Second))
 			if err != nil || !has(findings, schema.Problem, test.code) {
 				t.Errorf("got %+v %v, want the same from check", findings, err)
 			}

@@ -175,7 +175,7 @@ func TestKinds(t *testing.T) {
 // readOne reads the present version of a table of schema public.
 func readOne(t testing.TB, s *Source, name string) tableVersion {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	conn, err := s.open(ctx)
 	if err != nil {

@@ -69,7 +69,7 @@ func within(t testing.TB, limit time.Duration) context.Context {
 // value asks the database for one text.
 func value(t testing.TB, url, sql string, args ...any) string {
 	t.Helper()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, 60*time.Second)
 	c, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)

@@ -224,7 +224,7 @@ func TestInvalidatedSlot(t *testing.T) {
 	}
 	wantFault(t, r.open(s), "source.slot_lost", fault.Terminal)
 	s.setPublished(&published{})
-	o, err := s.Observe(within(t, 20*time.Second))
+	o, err := s.Observe(within(t, 60*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,7 +382,7 @@ func TestPromotedServer(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	gone, release, err := s.Lock(within(t, 20*time.Second))
+	gone, release, err := s.Lock(within(t, 60*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

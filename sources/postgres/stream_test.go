@@ -120,7 +120,7 @@ func (r *reader) row(b *schema.Batch, c *schema.Change) string {
 // until steps until done.
 func (r *reader) until(done func() bool) {
 	r.t.Helper()
-	ctx := within(r.t, 20*time.Second)
+	ctx := within(r.t, 60*time.Second)
 	for !done() {
 		if err := r.step(ctx); err != nil {
 			r.t.Fatalf("reading on: %v (phases %v, log %v)", err, r.phases, r.log)
