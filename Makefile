@@ -27,6 +27,7 @@ build: ## the static binary, build/rowferry
 
 test: build ## all tests: units, and the real binary against real servers
 	@$(GOTEST) $$(go list ./... | grep -v /e2e)
+	@$(GOTEST) -tags failpoints ./schema/failpoint ./sinks/file
 	@$(GOTEST) -count=1 ./e2e/...
 
 race: ## all unit tests under the race detector

@@ -75,8 +75,8 @@ func newFlow(p *pipeline, stream sources.Stream, writer sinks.Writer, held sinks
 }
 
 // run moves batches until soft ends (a stop: what was read is finished), the source is at its end, hard ends, or
-// something breaks; a closed lost means that the lock on the source is gone. It waits for everything it started. What the writer still holds is released by its caller,
-// after the writer is closed.
+// something breaks; a closed lost means that the lock on the source is gone. It waits for everything it started. What
+// the writer still holds is released by its caller, after the writer is closed.
 func (f *flow) run(hard, soft context.Context, lost <-chan struct{}) error {
 	ctx, cancel := context.WithCancelCause(hard)
 	defer cancel(nil)

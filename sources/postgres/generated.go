@@ -218,14 +218,16 @@ func appendElement(dst []byte, v schema.Value, arena []byte) []byte {
 	if v.IsNull() || v.Absent() {
 		return append(dst, "NULL"...)
 	}
+	text := v.Bytes(arena)
+	if v.Form() != schema.Text {
+		text = v.AppendText(nil, arena)
+	}
 	dst = append(dst, '"')
-	start := len(dst)
-	dst = v.AppendText(dst, arena)
-	for i := start; i < len(dst); i++ {
-		if dst[i] == '"' || dst[i] == '\\' {
-			dst = slices.Insert(dst, i, '\\')
-			i++
+	for _, c := range text {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
 		}
+		dst = append(dst, c)
 	}
 	return append(dst, '"')
 }
