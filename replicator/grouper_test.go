@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/rowferry/rowferry/replicator/metrics"
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/sinks"
 )
@@ -18,11 +19,13 @@ import (
 //	5      a batch of whole transactions with five changes     0      a barrier
 //	m4 l4  a part, the last part, of four changes              c7     seven copied rows
 //	t2     two changes after an announcement                   pcopy  a change of phase
+//	s3     three changes, a new version of a table among them
 func word(n int, text string) *item {
 	b := schema.NewBatch(nil)
 	b.Phase = schema.PhaseStream
 	b.Upto = at(n)
 	kind, count := byte(' '), 0
+	var counts []metrics.Count
 	if text[0] < '0' || text[0] > '9' {
 		kind, text = text[0], text[1:]
 	}
@@ -41,12 +44,14 @@ func word(n int, text string) *item {
 	case 'c':
 		b.Copy, b.Upto = &schema.Copy{Table: tableA, Rows: count}, schema.Position{}
 		return newItem(int64(n), b, nil, time.Time{})
+	case 's':
+		counts = []metrics.Count{{Table: tableA, Op: schema.OpSchema, N: 1}}
 	}
 	if count > 0 {
 		b.Changes = make([]schema.Change, count)
 		b.Transactions = []schema.Transaction{{Count: int32(count)}}
 	}
-	return newItem(int64(n), b, nil, time.Time{})
+	return newItem(int64(n), b, counts, time.Time{})
 }
 
 // group folds a script without a pause and writes the units down: kind, rows of each batch, "!" when it runs alone.
@@ -105,6 +110,9 @@ func TestGrouper(t *testing.T) {
 		{
 			name: "announcements and phases run alone", script: "pcreating pcopy c5 c6 pstream 1 t2 0 3",
 			want: []string{"commit(0)!", "commit(0)!", "copy(5)", "copy(6)", "commit(0)!", "commit(1)", "commit(2)!", "commit(0 3)"},
+		},
+		{
+			name: "new versions run alone", script: "3 s3 3 3", want: []string{"commit(3)", "commit(3)!", "commit(3 3)"},
 		},
 		{
 			name: "parts are staged", script: "1 m4 m4 l2 1 1", limits: sinks.Limits{Stage: true},

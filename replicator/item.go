@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rowferry/rowferry/replicator/metrics"
@@ -26,6 +27,7 @@ type item struct {
 	oldest, newest int64  // commit times, microseconds; 0 when it has no transaction
 	table          string // of copied rows
 	last           bool   // the last copied rows of their table
+	alters         bool   // has a new version of a table
 }
 
 // newItem measures a routed batch. What is asked of an item after its batch was released is kept here.
@@ -40,13 +42,15 @@ func newItem(number int64, b *schema.Batch, counts []metrics.Count, now time.Tim
 	if b.Copy != nil {
 		it.table, it.last = b.Copy.Table.String(), b.Copy.Done
 	}
+	it.alters = slices.ContainsFunc(counts, func(c metrics.Count) bool { return c.Op == schema.OpSchema })
 	return it
 }
 
-// structural tells whether the batch changes more than rows and position.
+// structural tells whether the batch changes more than rows and position. What comes before it is durable first, so
+// that a target which cannot take it stands right before it, with the rows of the version before.
 func (it *item) structural() bool {
 	b := it.batch
-	return len(b.Tables) > 0 || len(b.Plan) > 0 || len(b.Made) > 0
+	return it.alters || len(b.Tables) > 0 || len(b.Plan) > 0 || len(b.Made) > 0
 }
 
 // unitKind is which call a unit becomes.

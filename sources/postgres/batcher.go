@@ -26,6 +26,7 @@ type batcher struct {
 	cur      *schema.Batch // nil when nothing is gathered
 	open     bool          // a transaction has begun and not ended
 	parted   bool          // a part of it has left already
+	alters   bool          // it holds a new version of a table
 	tx       schema.Transaction
 	txBegin  mark // where it begins in cur
 	finished LSN  // end of the last whole transaction in cur
@@ -57,7 +58,7 @@ func (b *batcher) batch() *schema.Batch {
 // begin opens a transaction. Its end is filled in by commit.
 func (b *batcher) begin(tx schema.Transaction) {
 	cur := b.batch()
-	b.tx, b.open, b.parted = tx, true, false
+	b.tx, b.open, b.parted, b.alters = tx, true, false, false
 	b.txBegin = mark{len(cur.Changes), len(cur.Values), len(cur.Arena)}
 }
 
@@ -75,10 +76,13 @@ func (b *batcher) origin(name []byte) {
 }
 
 // roll gives a batch that is full while its transaction is open, nil when there is none: the whole transactions
-// before it, or a part of it.
+// before it, or a part of it. Before a new version of a table it is full at any size: the target may be unable to
+// take that, and has to hold by then what came before.
 func (b *batcher) roll() *schema.Batch {
 	size := b.cur.Bytes()
 	switch {
+	case b.alters && len(b.cur.Transactions) > 0:
+		return b.cut()
 	case size < b.target:
 		return nil
 	case len(b.cur.Transactions) > 0:

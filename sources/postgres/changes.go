@@ -278,7 +278,7 @@ func (t *tail) announce(b *schema.Batch, k *knownRelation, at LSN) {
 	b.Changes = append(b.Changes, schema.Change{
 		Op: schema.OpSchema, Table: k.table, Previous: k.previous, Offset: uint64(at),
 	})
-	k.announce, k.previous = false, nil
+	k.announce, k.previous, t.batches.alters = false, nil, true
 }
 
 // truncate adds a TRUNCATE of the tables in scope.

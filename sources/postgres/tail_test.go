@@ -175,10 +175,31 @@ upto 0/3030
   message [audit who]
 tx 0 at 0/2500
   message [beat now]
+upto 0/2500
 tx 702 at 0/3030
   schema public.orders(id,note)
   insert public.orders after [1 x]
 upto 0/3030
+`,
+		},
+		{
+			name: "a new version begins a batch",
+			script: orders().insert(1, "1", "a").commit(0x2000).begin(701, 0x3000).insert(1, "2", "b").commit(0x3000).
+				begin(702, 0x4000).insert(1, "3", "c").relation(1, 'd', "public.orders", "id*", "title").insert(1, "4", "d").commit(0x4000).
+				begin(703, 0x5000).insert(1, "5", "e").commit(0x5000),
+			want: `tx 700 at 0/2030
+  schema public.orders(id,note)
+  insert public.orders after [1 a]
+tx 701 at 0/3030
+  insert public.orders after [2 b]
+upto 0/3030
+tx 702 at 0/4030
+  insert public.orders after [3 c]
+  schema public.orders(id,title) was public.orders(id,note)
+  insert public.orders after [4 d]
+tx 703 at 0/5030
+  insert public.orders after [5 e]
+upto 0/5030
 `,
 		},
 		{
