@@ -471,6 +471,43 @@ func TestHangingCommit(t *testing.T) {
 	})
 }
 
+// TestHangingRead: a call that outlives its limit is given up, and the pipeline begins again; waiting for changes that
+// nobody makes is no such call.
+func TestHangingRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(13)
+		w.transactions = []int{1}
+		var arm atomic.Bool
+		w.faults(func(call string) error {
+			if call == "next" && arm.CompareAndSwap(true, false) {
+				time.Sleep(3 * time.Second)
+				return errors.New("cancelled")
+			}
+			return nil
+		})
+		spec := w.spec()
+		spec.Timeouts.Read = 2 * time.Second
+		spec.Retry.Initial = time.Minute
+		d, stop := run(t, Options{Grace: time.Second}, spec)
+		until(t, "complete", w.complete)
+		time.Sleep(time.Minute)
+		if n := d.Report().Pipelines[0].Retries; n != 0 {
+			t.Errorf("got %d retries while there was nothing to read, want none", n)
+		}
+		arm.Store(true)
+		w.wakeUp(1)
+		w.wakeUp(1)
+		time.Sleep(4 * time.Second)
+		if p := d.Report().Pipelines[0]; p.State != progress.Retrying || p.Waiting != "reading from the source: engine.call_timeout: one step took longer than 2s" {
+			t.Errorf("got %s, %q; want a retry for the limit", p.State, p.Waiting)
+		}
+		until(t, "complete", w.complete)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestGracePeriodEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(12)

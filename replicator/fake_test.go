@@ -185,11 +185,11 @@ func (s *fakeStream) Next(ctx context.Context) (*schema.Batch, error) {
 				b.Upto, b.Phase = at(s.next), schema.PhaseStream
 				return b, nil
 			}
-			return nil, context.Cause(ctx)
+			return nil, sources.Paused(ctx)
 		}
 	}
 	if ctx.Err() != nil && s.inPart > 0 {
-		return nil, context.Cause(ctx)
+		return nil, sources.Paused(ctx)
 	}
 	b := s.batch()
 	b.Phase = schema.PhaseStream

@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/rowferry/rowferry/replicator/metrics"
 	"github.com/rowferry/rowferry/replicator/progress"
 	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sources"
 )
 
 // inlineBytes is the size up to which a batch is encoded where it is read: waking another goroutine would cost more.
@@ -20,11 +23,13 @@ const inlineBytes = 16 << 10
 func (f *flow) read(ctx, reading context.Context) error {
 	defer close(f.work)
 	defer close(f.items)
+	next, end := f.nexts(reading)
+	defer end()
 	for number := int64(1); ; number++ {
 		if f.budget.wait(reading) != nil {
 			return nil
 		}
-		b, err := f.stream.Next(reading)
+		b, err := next()
 		switch {
 		case err == nil:
 			if err := f.hand(ctx, number, b); err != nil {
@@ -36,6 +41,35 @@ func (f *flow) read(ctx, reading context.Context) error {
 			return f.push(ctx, &item{number: number, err: fmt.Errorf("reading from the source: %w", err)})
 		}
 	}
+}
+
+// nexts gives a function that calls the stream's Next, each call bounded by the limit for reading; end gives up what
+// that takes. A context serves for many calls, until a quarter of the limit has passed: a call costs nothing.
+func (f *flow) nexts(reading context.Context) (next func() (*schema.Batch, error), end func()) {
+	limit := f.pipeline.spec.Timeouts.Read
+	late := fault.Wait("engine.call_timeout", fmt.Errorf("one step took longer than %s", limit))
+	bounded, cancel := context.WithTimeoutCause(reading, limit+limit/4, late)
+	since := time.Now()
+	next = func() (*schema.Batch, error) {
+		for {
+			if now := time.Now(); now.Sub(since) > limit/4 {
+				cancel()
+				bounded, cancel = context.WithTimeoutCause(reading, limit+limit/4, late)
+				since = now
+			}
+			b, err := f.stream.Next(bounded)
+			switch {
+			case err == nil || reading.Err() != nil || !errors.Is(context.Cause(bounded), late):
+				return b, err
+			case errors.Is(err, sources.ErrPaused):
+				continue // nobody made a change for so long
+			case gravity(err) == 0:
+				return nil, late
+			}
+			return nil, err
+		}
+	}
+	return next, func() { cancel() }
 }
 
 // finite tells whether the source is at its end. Only io.EOF itself says so: the error of a connection that was hung

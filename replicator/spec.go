@@ -44,6 +44,7 @@ type Intervals struct {
 // Timeouts bound single calls of source and target that neither answer nor fail. Zero values mean the defaults.
 type Timeouts struct {
 	Open   time.Duration // identifying, locking, opening, acknowledging: 2 min
+	Read   time.Duration // one Next of the stream, but for waiting while there is nothing to read: 10 min
 	Commit time.Duration // one Stage or Commit: 10 min
 }
 
@@ -68,6 +69,7 @@ func (s Spec) withDefaults() Spec {
 	s.Retry.Max = or(s.Retry.Max, 30*time.Second)
 	s.Retry.Unknown = or(s.Retry.Unknown, 15*time.Minute)
 	s.Timeouts.Open = or(s.Timeouts.Open, 2*time.Minute)
+	s.Timeouts.Read = or(s.Timeouts.Read, 10*time.Minute)
 	s.Timeouts.Commit = or(s.Timeouts.Commit, 10*time.Minute)
 	s.Intervals.Observe = or(s.Intervals.Observe, 10*time.Second)
 	s.Intervals.Progress = or(s.Intervals.Progress, 10*time.Second)

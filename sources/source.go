@@ -3,6 +3,8 @@ package sources
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/rs/zerolog"
 
@@ -26,12 +28,22 @@ type Source interface {
 	Stream(ctx context.Context, from schema.Position, state []schema.State) (Stream, error)
 }
 
+// ErrPaused is wrapped by what [Stream] returns from Next when the call's context ended and nothing else is wrong.
+var ErrPaused = errors.New("nothing to hand over yet")
+
+// Paused is the error of a call of Next that may be repeated. ctx has ended.
+func Paused(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", ErrPaused, context.Cause(ctx))
+}
+
 // Stream is existing rows and then changes, in one order. Next has one caller; Ack may run beside it.
 type Stream interface {
 	// Next blocks for the next batch; the caller owns it until Release. It returns io.EOF when the source is
 	// finite, and may return early with an empty batch that moves the position (a barrier).
 	// When ctx ends, it may return what it has, and a last barrier, before it returns the context's error: the
-	// engine asks until then.
+	// engine asks until then. A stream that is as it should be, and only has nothing to hand over yet, returns an
+	// error that wraps ErrPaused: it may be called again. The engine bounds every call: what ends for want of time
+	// with any other error has hung, and the attempt is given up.
 	//
 	// From nothing it first returns an empty batch in phase creating; slot and publication are made only after
 	// that was acked. Then an empty batch in phase copy with the tables to copy; rows follow only after that was

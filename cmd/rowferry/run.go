@@ -95,6 +95,14 @@ func (a *app) specs(file *config.File, names []string, f runFlags, log zerolog.L
 		specs = append(specs, replicator.Spec{
 			Name: name, StateDir: dir, Source: e.source, Sink: e.sink, SourceText: e.sourceText, TargetText: e.targetText,
 			Fingerprint: p.Fingerprint(), Route: route, QueueBytes: int64(file.Memory.Queue),
+			Retry: replicator.Retry{
+				Initial: time.Duration(p.OnError.Retries.Backoff.From), Max: time.Duration(p.OnError.Retries.Backoff.To),
+				Unknown: time.Duration(p.OnError.Retries.GiveUpAfter),
+			},
+			Timeouts: replicator.Timeouts{
+				Open: time.Duration(p.Timeouts.Open), Read: time.Duration(p.Timeouts.Read), Commit: time.Duration(p.Timeouts.Commit),
+			},
+			Intervals: replicator.Intervals{Observe: time.Duration(p.Intervals.Observe), Progress: time.Duration(p.Intervals.Progress)},
 		})
 	}
 	return specs, nil

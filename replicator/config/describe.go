@@ -116,6 +116,8 @@ func typeName(t reflect.Type) string {
 		return "duration"
 	case reflect.TypeFor[setting.Size]():
 		return "size"
+	case reflect.TypeFor[setting.Span]():
+		return "durations, from..to"
 	case reflect.TypeFor[setting.Secret]():
 		return "secret"
 	case reflect.TypeFor[setting.Pattern]():

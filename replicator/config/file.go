@@ -72,6 +72,12 @@ type Pipeline struct {
 	Source Source `yaml:"source" required:"true"`
 	// Snapshot says how existing rows are copied before changes are followed.
 	Snapshot sources.Snapshot `yaml:"snapshot"`
+	// Timeouts bound single calls of source and target that neither answer nor fail.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// OnError says what follows an error that may pass.
+	OnError OnError `yaml:"on_error"`
+	// Intervals are the pipeline's clocks.
+	Intervals Intervals `yaml:"intervals"`
 	// Transforms change what is replicated on its way, in the order given.
 	Transforms []Transform `yaml:"transforms"`
 	// Target is where rows and changes go.

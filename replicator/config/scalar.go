@@ -94,6 +94,8 @@ func wanted(v reflect.Value) string {
 		return "a duration such as 10s"
 	case setting.Size:
 		return "a size such as 64MiB"
+	case setting.Span:
+		return "a range such as 100ms..30s"
 	}
 	switch v.Kind() {
 	case reflect.Bool:

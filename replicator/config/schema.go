@@ -22,6 +22,7 @@ func Schema(kinds Kinds, comments Comments) map[string]any {
 	root["properties"].(object)["version"] = object{"const": 1, "description": comments[ownerOf(reflect.TypeFor[File](), "Version")]}
 	s.defs["duration"] = text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$|^0$`, "A length of time with its unit: 250ms, 10s, 5m, 2h, 7d.")
 	s.defs["size"] = text(`^[0-9]+(\.[0-9]+)? *(B|[kK]B|MB|GB|TB|KiB|MiB|GiB|TiB)$|^0$`, "A number of bytes with its unit: 64MiB or 64MB.")
+	s.defs["span"] = text(`^[0-9.]+[a-zµ0-9.]*\.\.[0-9.]+[a-zµ0-9.]*$`, "Two lengths of time, the shorter first: 100ms..30s.")
 	root["$defs"] = s.defs
 	return root
 }
@@ -73,6 +74,8 @@ func (s *schemer) of(t reflect.Type) object {
 		return object{"$ref": "#/$defs/duration"}
 	case reflect.TypeFor[setting.Size]():
 		return object{"$ref": "#/$defs/size"}
+	case reflect.TypeFor[setting.Span]():
+		return object{"$ref": "#/$defs/span"}
 	}
 	if isText(t) {
 		return object{"type": []any{"string", "number", "boolean"}}

@@ -404,7 +404,7 @@ func (st *stream) await(ctx context.Context, want position) error {
 		select {
 		case <-st.acks:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return sources.Paused(ctx)
 		}
 	}
 }

@@ -170,7 +170,7 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 	for t.failed == nil {
 		if t.replay != nil && ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, sources.Paused(ctx)
 		}
 		batch, err := t.step(ctx)
 		if errors.Is(err, errShort) {
@@ -179,7 +179,7 @@ func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 			}
 			if batch == nil && err != nil && ctx.Err() != nil {
 				if batch = t.due(true); batch == nil {
-					return nil, err
+					return nil, sources.Paused(ctx)
 				}
 			}
 		}

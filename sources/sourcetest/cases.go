@@ -14,6 +14,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sources"
 )
 
 func identityIsStable(r *run) {
@@ -381,6 +382,9 @@ func cancelledNextReturns(r *run) {
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				r.fatalf("Next: got io.EOF when cancelled")
+			}
+			if !errors.Is(err, sources.ErrPaused) {
+				r.fatalf("Next: got %v when cancelled, want an error that wraps ErrPaused", err)
 			}
 			break
 		}
