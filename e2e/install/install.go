@@ -17,24 +17,33 @@ import (
 //go:embed postgres.sh
 var postgres string
 
+//go:embed kafka.sh
+var kafka string
+
 // PostgresServer returns the folder that holds postgres and initdb of the major version.
 // A first call may download and unpack them, which takes seconds.
 func PostgresServer(ctx context.Context, major int) (string, error) {
-	return run(ctx, "server", strconv.Itoa(major))
+	return run(ctx, "Postgres", postgres, "server", strconv.Itoa(major))
 }
 
 // PostgresTools returns the folder that holds psql and pg_recvlogical.
 func PostgresTools(ctx context.Context) (string, error) {
-	return run(ctx, "tools")
+	return run(ctx, "Postgres", postgres, "tools")
 }
 
-func run(ctx context.Context, args ...string) (string, error) {
+// KafkaServer returns the folder that holds what a broker of the version, 4.4 or 3.9, is started from: jars, a Java,
+// a formatted data folder and an archive of classes. A first call makes them, which takes half a minute.
+func KafkaServer(ctx context.Context, version string) (string, error) {
+	return run(ctx, "Kafka", kafka, "server", version)
+}
+
+func run(ctx context.Context, what, script string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "bash", append([]string{"-s", "--"}, args...)...)
-	cmd.Stdin = strings.NewReader(postgres)
+	cmd.Stdin = strings.NewReader(script)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("installing Postgres %s: %w", strings.Join(args, " "),
+		return "", fmt.Errorf("installing %s %s: %w", what, strings.Join(args, " "),
 			errors.Join(err, errors.New(strings.TrimSpace(complaint.String()))))
 	}
 	return strings.TrimSpace(out.String()), nil
