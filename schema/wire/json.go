@@ -32,8 +32,9 @@ func (j *JSON) setConnector(p schema.Position) string {
 	if name == "" || name == known {
 		return known
 	}
-	j.connector.Store(&name)
-	return name
+	kept := name // name itself stays off the heap
+	j.connector.Store(&kept)
+	return kept
 }
 
 // line is what the lines of one transaction share, and the scratch memory of one call.
@@ -78,7 +79,11 @@ func (j *JSON) appendRun(l *line, b *schema.Batch, first, end int32, t *schema.T
 	if first >= end {
 		return nil
 	}
-	l.setTail(t, b.Copy != nil)
+	snapshot := "false"
+	if b.Copy != nil {
+		snapshot = "true"
+	}
+	l.setTail(t, snapshot)
 	for i := first; i < end; i++ {
 		if err := j.appendChange(l, b, &b.Changes[i]); err != nil {
 			return err
@@ -88,27 +93,28 @@ func (j *JSON) appendRun(l *line, b *schema.Batch, first, end int32, t *schema.T
 }
 
 // setTail prepares the end of every line of a transaction.
-func (l *line) setTail(t *schema.Transaction, snapshot bool) {
-	id, stamp := l.tail[:0], []byte("null")
-	var digits [20]byte
-	if t != nil && t.CommitTime != 0 {
-		stamp = strconv.AppendInt(digits[:0], t.CommitTime/1000, 10)
-	}
-	id = append(id, `,"txId":`...)
+func (l *line) setTail(t *schema.Transaction, snapshot string) {
+	id := append(l.tail[:0], `,"txId":`...)
 	if t != nil && t.ID != 0 {
 		id = strconv.AppendUint(id, t.ID, 10)
 	} else {
 		id = append(id, "null"...)
 	}
-	id = append(append(id, `,"ts_ms":`...), stamp...)
-	id = append(id, `,"snapshot":"`...)
-	id = append(strconv.AppendBool(id, snapshot), '"')
+	id = appendStamp(append(id, `,"ts_ms":`...), t)
+	id = append(append(append(id, `,"snapshot":"`...), snapshot...), '"')
 	if t != nil && t.Origin != "" {
 		id = append(id, `,"origin":`...)
 		id, _ = appendString(id, []byte(t.Origin))
 	}
-	id = append(id, `},"ts_ms":`...)
-	l.tail = append(id, stamp...)
+	l.tail = appendStamp(append(id, `},"ts_ms":`...), t)
+}
+
+// appendStamp appends the milliseconds of a transaction's commit, null when it is not known.
+func appendStamp(dst []byte, t *schema.Transaction) []byte {
+	if t == nil || t.CommitTime == 0 {
+		return append(dst, "null"...)
+	}
+	return strconv.AppendInt(dst, t.CommitTime/1000, 10)
 }
 
 // appendChange appends the lines of one change.
@@ -120,9 +126,7 @@ func (j *JSON) appendChange(l *line, b *schema.Batch, c *schema.Change) error {
 		return l.appendMessage(b, c)
 	case schema.OpTruncate:
 		for _, t := range c.Truncate.Tables {
-			j.use(l, t)
-			l.dst = append(l.dst, `{"op":"t","before":null,"after":null,`...)
-			l.end(c.Offset)
+			j.appendTruncate(l, t, c.Offset)
 		}
 		return nil
 	}
@@ -143,6 +147,13 @@ func (j *JSON) appendChange(l *line, b *schema.Batch, c *schema.Change) error {
 	l.dst = append(l.dst, ',')
 	l.end(c.Offset)
 	return nil
+}
+
+// appendTruncate appends the line of one table that was emptied.
+func (j *JSON) appendTruncate(l *line, t *schema.Table, offset uint64) {
+	j.use(l, t)
+	l.dst = append(l.dst, `{"op":"t","before":null,"after":null,`...)
+	l.end(offset)
 }
 
 // fits tells whether a row image is none, or has a value for each column.
