@@ -46,21 +46,38 @@ func allConnectors() connectors {
 	postgresURLs, fileURLs := []string{"postgres", "postgresql"}, []string{"file"}
 	return connectors{
 		sources: []sourceConnector{
-			sourceOf(config.Kind{Name: "postgres", Title: "a Postgres database, 14 to 18", Schemes: postgresURLs},
+			sourceOf(config.Kind{Name: "postgres", Title: "a Postgres database, 14 to 18", Schemes: postgresURLs, Claims: slotClaim},
 				pgsource.Codes, pgsource.New, func(c *pgsource.Config) string { return c.URL }),
 		},
 		targets: []targetConnector{
 			targetOf(config.Kind{Name: "postgres", Title: "a Postgres database, 14 to 18", Schemes: postgresURLs},
 				pgsink.Codes, pgsink.New, func(c *pgsink.Config) string { return c.URL }),
-			targetOf(config.Kind{Name: "file", Title: "a file of JSON, one object a line", Schemes: fileURLs},
+			targetOf(config.Kind{Name: "file", Title: "a file of JSON, one object a line", Schemes: fileURLs, Claims: fileClaim},
 				file.Codes, file.New, func(c *file.Config) string { return c.URL }),
-			targetOf(config.Kind{Name: "stdout", Title: "the same on standard output, at least once", Schemes: []string{"stdout"}},
+			targetOf(config.Kind{Name: "stdout", Title: "the same on standard output, at least once", Schemes: []string{"stdout"}, Claims: stdoutClaim},
 				file.Codes, file.NewStdout, func(c *file.StdoutConfig) string { return c.URL }),
 			targetOf(config.Kind{Name: "null", Title: "nowhere: decoded, summed and thrown away, for measuring", Schemes: []string{"null"}},
 				null.Codes, null.New, func(c *null.Config) string { return c.URL }),
 		},
 	}
 }
+
+// slotClaim names the slot a source reads. Slots belong to the whole server, whatever the database.
+func slotClaim(cfg any, pipeline string) []string {
+	c := cfg.(*pgsource.Config)
+	slot := cmp.Or(c.Slot.Name, "rowferry_"+strings.ToLower(strings.ReplaceAll(pipeline, "-", "_")))
+	server, _, _ := strings.Cut(endText("postgres", c.URL), "/")
+	if !strings.Contains(server, ":") {
+		server += ":5432"
+	}
+	return []string{fmt.Sprintf("the slot %s of %s", slot, server)}
+}
+
+// fileClaim names the file a target writes.
+func fileClaim(cfg any, _ string) []string { return cfg.(*file.Config).Claims() }
+
+// stdoutClaim names standard output: the lines of two pipelines could not be told apart there.
+func stdoutClaim(any, string) []string { return []string{"standard output"} }
 
 // sourceOf fills a row of the table from a connector's typed parts.
 func sourceOf[C any, S sources.Source](k config.Kind, codes []fault.Code, open func(C, sources.Runtime) (S, error), url func(*C) string) sourceConnector {

@@ -74,7 +74,10 @@ var testKinds = Kinds{
 	Sources: []Kind{{Name: "fake", Schemes: []string{"fake", "fakes"}, New: func() any { return new(fakeSource) }}},
 	Targets: []Kind{
 		{Name: "sql", Schemes: []string{"sql"}, New: func() any { return new(fakeTarget) }},
-		{Name: "file", Schemes: []string{"file"}, New: func() any { return new(fakeTarget) }},
+		{
+			Name: "file", Schemes: []string{"file"}, New: func() any { return new(fakeTarget) },
+			Claims: func(cfg any, _ string) []string { return []string{cfg.(*fakeTarget).URL} },
+		},
 	},
 }
 

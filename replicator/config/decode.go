@@ -154,8 +154,8 @@ func (d *decoder) validate(structs []reflect.Value, path string) {
 			if key, _, found := strings.Cut(text, ": "); found && (d.keys[join(path, key)] != nil || !strings.Contains(key, " ")) {
 				at = join(path, key)
 			}
-			if d.failedBelow(at) {
-				continue
+			if path != "" && d.failedBelow(at) || d.failedAt(at) {
+				continue // the whole file's checks are about keys: they count whatever is wrong below them
 			}
 			p := Problem{Code: "config.invalid_value", Path: at, Text: Redact(join(path, text))}
 			if at == path {
@@ -175,6 +175,16 @@ func (d *decoder) failedBelow(path string) bool {
 		p := &d.problems[i]
 		inside := path == "" || p.Path == path || strings.HasPrefix(p.Path, path+".") || strings.HasPrefix(p.Path, path+"[")
 		if inside && !p.Warning {
+			return true
+		}
+	}
+	return false
+}
+
+// failedAt tells whether an error was found at path itself.
+func (d *decoder) failedAt(path string) bool {
+	for i := range d.problems {
+		if p := &d.problems[i]; p.Path == path && !p.Warning {
 			return true
 		}
 	}

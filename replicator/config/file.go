@@ -182,7 +182,8 @@ func (p *Pipeline) Validate() (errs []error) {
 	if len(p.Source.Tables.Include) == 0 {
 		errs = append(errs, errors.New(`source.tables: nothing is included; write include: ["public.*"]`))
 	}
-	if _, err := transform.NewRoute(p.Renames()); err != nil {
+	_, err := transform.NewRoute(p.Renames())
+	for _, err := range parts(err) {
 		text := err.Error()
 		if m := renameIndex.FindStringSubmatch(text); m != nil {
 			text = "transforms[" + m[1] + "].rename: " + m[2]
@@ -190,6 +191,14 @@ func (p *Pipeline) Validate() (errs []error) {
 		errs = append(errs, errors.New(text))
 	}
 	return errs
+}
+
+// parts are the errors that one error joins.
+func parts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return nil
 }
 
 // renameIndex is how [transform.NewRoute] names the rule it complains about.

@@ -15,6 +15,9 @@ type Kind struct {
 	Schemes []string // of the urls that mean it
 	// New makes a pointer to the connector's own configuration struct, empty: the tags hold the defaults.
 	New func() any
+	// Claims names what a pipeline of this configuration needs for itself: a slot of a server, a file. Two pipelines
+	// that claim the same are refused. May be nil.
+	Claims func(cfg any, pipeline string) []string
 }
 
 // Kinds lists the connectors there are.
@@ -27,10 +30,21 @@ func (d *decoder) decodeSource(n *yaml.Node, s *Source, path string) *yaml.Node 
 	}
 	kind, ok := d.kindOf(n, d.kinds.Sources, path)
 	if !ok {
+		d.decodeTables(n, s, path)
 		return nil
 	}
 	s.Kind, s.Config = kind.Name, kind.New()
 	return d.decodeStruct(n, []reflect.Value{reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Config).Elem()}, path)
+}
+
+// decodeTables fills the tables of a source whose connector is not known, so that what is wrong with them is told too.
+func (d *decoder) decodeTables(n *yaml.Node, s *Source, path string) {
+	quiet := &decoder{look: d.look, keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{}}
+	if e, ok := quiet.entries(n, path)["tables"]; ok {
+		f := field{path: join(path, "tables"), key: "tables"}
+		d.keys[f.path] = e.key
+		d.decode(e.value, reflect.ValueOf(&s.Tables).Elem(), f)
+	}
 }
 
 // decodeTarget fills the common settings and those of the connector the file names.

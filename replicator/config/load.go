@@ -58,6 +58,7 @@ func Parse(name string, text []byte, kinds Kinds, look Lookup) (*File, Problems)
 		return f, d.problems.sorted()
 	}
 	f.effective = d.decode(root, reflect.ValueOf(f).Elem(), field{})
+	d.checkClaims(f)
 	return f, d.problems.sorted()
 }
 

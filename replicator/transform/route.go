@@ -3,6 +3,7 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -28,38 +29,50 @@ type Route struct {
 type name struct{ schema, table string }
 
 // NewRoute checks the rules and makes a route of them. A rule for a table goes before one for its schema,
-// whatever their order. Errors name the rule by its index.
+// whatever their order. All errors are joined; each names its rule by the index.
 func NewRoute(rules []Rename) (Route, error) {
 	r := Route{schemas: map[string]string{}, tables: map[name]name{}}
 	targets := map[name]name{}
+	var errs []error
 	for i, rule := range rules {
-		if rule.To == "" || (rule.Schema == "") == (rule.Table == "") {
-			return Route{}, fmt.Errorf("rename %d: give either schema or table, and to", i)
+		if err := r.add(rule, targets); err != nil {
+			errs = append(errs, fmt.Errorf("rename %d: %w", i, err))
 		}
-		if rule.Schema != "" {
-			if _, twice := r.schemas[rule.Schema]; twice {
-				return Route{}, fmt.Errorf("rename %d: schema %s is renamed twice", i, rule.Schema)
-			}
-			r.schemas[rule.Schema] = rule.To
-			continue
-		}
-		from, err := parseName(rule.Table)
-		if err != nil {
-			return Route{}, fmt.Errorf("rename %d: table %w", i, err)
-		}
-		to, err := parseName(rule.To)
-		if err != nil {
-			return Route{}, fmt.Errorf("rename %d: to %w", i, err)
-		}
-		if _, twice := r.tables[from]; twice {
-			return Route{}, fmt.Errorf("rename %d: table %s is renamed twice", i, rule.Table)
-		}
-		if other, taken := targets[to]; taken {
-			return Route{}, fmt.Errorf("rename %d: %s and %s would both become %s", i, other, from, rule.To)
-		}
-		r.tables[from], targets[to] = to, from
+	}
+	if errs != nil {
+		return Route{}, errors.Join(errs...)
 	}
 	return r, nil
+}
+
+// add takes one rule in; targets holds the names that rules before it have given away.
+func (r Route) add(rule Rename, targets map[name]name) error {
+	if rule.To == "" || (rule.Schema == "") == (rule.Table == "") {
+		return errors.New("give either schema or table, and to")
+	}
+	if rule.Schema != "" {
+		if _, twice := r.schemas[rule.Schema]; twice {
+			return fmt.Errorf("schema %s is renamed twice", rule.Schema)
+		}
+		r.schemas[rule.Schema] = rule.To
+		return nil
+	}
+	from, err := parseName(rule.Table)
+	if err != nil {
+		return fmt.Errorf("table %w", err)
+	}
+	to, err := parseName(rule.To)
+	if err != nil {
+		return fmt.Errorf("to %w", err)
+	}
+	if _, twice := r.tables[from]; twice {
+		return fmt.Errorf("table %s is renamed twice", rule.Table)
+	}
+	if other, taken := targets[to]; taken {
+		return fmt.Errorf("%s and %s would both become %s", other, from, rule.To)
+	}
+	r.tables[from], targets[to] = to, from
+	return nil
 }
 
 // Name is what a table of the source is called at the target.

@@ -82,6 +82,15 @@ func (b Batch) limits() sinks.Limits {
 	}
 }
 
+// Claims names the file, which only one pipeline may write.
+func (c Config) Claims() []string {
+	path, err := pathOf(c.URL)
+	if err != nil {
+		return nil // Validate says so
+	}
+	return []string{"the file " + path}
+}
+
 // pathOf is the absolute path a URL names: file:/path, file:///path, or file:path below the working folder.
 func pathOf(url string) (string, error) {
 	path, ok := strings.CutPrefix(url, "file:")
