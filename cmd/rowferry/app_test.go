@@ -293,7 +293,7 @@ func TestRunStatusTeardown(t *testing.T) {
 }
 
 func TestHalt(t *testing.T) {
-	s := newShell(t, fakeYAML)
+	s := newShell(t, fakeYAML+"log: { format: text }\n")
 	s.w.refuse = fault.Halt("fake.broken", context.DeadlineExceeded, "mend it\nrestart the daemon")
 	d := s.daemon()
 	eventually(t, "the halt on the screen", func() bool { return strings.Contains(d.err.String(), "What you can do") })
@@ -310,6 +310,30 @@ func TestHalt(t *testing.T) {
 	s.check("status-halted", s.run("status"))
 	if code := s.daemon("--exit-on-halt").end(t); code != exitRefused {
 		t.Errorf("--exit-on-halt: got exit %d, want %d", code, exitRefused)
+	}
+}
+
+// TestHaltInJSONLog wants a log that is no terminal to hold nothing but JSON, one object a line, a halt included.
+func TestHaltInJSONLog(t *testing.T) {
+	s := newShell(t, fakeYAML)
+	s.w.refuse = fault.Halt("fake.broken", context.DeadlineExceeded, "mend it\nrestart the daemon")
+	d := s.daemon("--exit-on-halt")
+	if code := d.end(t); code != exitRefused {
+		t.Errorf("got exit %d, want %d", code, exitRefused)
+	}
+	halts := 0
+	begin := strings.Index(d.err.String(), "{\"level\"") // what is wrong with the configuration is told before the log begins
+	for line := range strings.Lines(d.err.String()[max(0, begin):]) {
+		var entry struct{ State, Code, Lost string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("a line that is no JSON: %q", line)
+		}
+		if entry.State == "halted" && entry.Code == "fake.broken" && entry.Lost != "" {
+			halts++
+		}
+	}
+	if halts != 1 {
+		t.Errorf("got %d lines about the halt, want 1:\n%s", halts, d.err.String())
 	}
 }
 

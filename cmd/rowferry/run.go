@@ -119,10 +119,15 @@ func (a *app) logger(l config.Log, w io.Writer) zerolog.Logger {
 	}
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
-	if l.Format == "text" || (l.Format == "auto" && a.errTerminal) {
+	if a.logsText(l) {
 		w = zerolog.ConsoleWriter{Out: w, NoColor: !a.ink(a.errTerminal).on, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// logsText tells whether people read the log, not a program.
+func (a *app) logsText(l config.Log) bool {
+	return l.Format == "text" || l.Format == "auto" && a.errTerminal
 }
 
 // daemonRun is a daemon with what surrounds it.
@@ -255,7 +260,7 @@ func (a *app) watch(ctx context.Context, r daemonRun) {
 	}
 }
 
-// showHalts prints each halt once, for people: who asked for logs as JSON has all of it in one line there.
+// showHalts prints each halt once, for people: a log of JSON has all of it in one line.
 func (a *app) showHalts(report progress.Report, shown map[string]time.Time, logs config.Log, w io.Writer) {
 	for i := range report.Pipelines {
 		p := &report.Pipelines[i]
@@ -263,7 +268,7 @@ func (a *app) showHalts(report progress.Report, shown map[string]time.Time, logs
 			continue
 		}
 		shown[p.Name] = p.Halt.At
-		if logs.Format != "json" {
+		if a.logsText(logs) {
 			fmt.Fprintf(w, "\n%s\n", haltText(p.Name, p.Halt, time.Now(), a.ink(a.errTerminal)))
 		}
 	}
