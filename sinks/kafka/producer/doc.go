@@ -1,6 +1,7 @@
 // Package producer writes finished batches (package batch) into Kafka: in order, each exactly once, and in transactions
 // if it has a transactional id.
 //
+//	c := cluster.New(cluster.Config{Brokers: []string{"kafka1:9092"}})
 //	p := producer.New(c, producer.Config{TransactionalID: "rowferry-shop"})
 //	err := p.Init(ctx)                    // fences older producers of this id and ends their transaction; only now
 //	                                      // does a read of the ledger topic show the truth
@@ -28,7 +29,9 @@
 //     that lingers somewhere could otherwise join the next transaction. If that does not succeed in Config.RetryFor,
 //     the transaction can only be aborted, and Abort raises the epoch (InitProducerID with id and epoch, KIP-360), which
 //     shuts out what lingers.
-//   - EndTxn is repeated until it is answered: it is idempotent as long as the epoch has not been raised.
+//   - EndTxn is repeated until it is answered: it is idempotent as long as the epoch has not been raised. If any request
+//     of a transaction had to be repeated because no answer came, the epoch is raised before the next transaction, so
+//     that the first one, should it turn up late, is refused.
 //
 // # Errors
 //
@@ -38,8 +41,9 @@
 //   - Fenced: a newer producer of this transactional id exists. Nothing recovers from it.
 //   - OutcomeUnknown: Commit was sent and no answer came. After Init of a new producer the ledger topic tells.
 //   - Retryable: anything that passes by itself, connections, brokers and coordinators on the move, missing replicas.
-//     The fault "kafka.transaction_timeout" is retryable too: the transaction was open longer than the broker allows
-//     and has been aborted by it. For the broker's answer is that of fencing, the age of the transaction tells which.
+//     "target.transaction_timeout" is retryable too: the transaction was open longer than the broker allows and has been
+//     aborted by it. The broker's answer is that of fencing; the age of the transaction tells which. Only a new
+//     producer helps then.
 //   - Terminal: what an operator has to change: rights, sizes, topics.
 //
 // # Long silence

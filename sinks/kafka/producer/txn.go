@@ -1,0 +1,194 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/addpartitionstotxn"
+	"github.com/segmentio/kafka-go/protocol/endtxn"
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+
+	"github.com/rowferry/rowferry/schema/failpoint"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sinks/kafka/cluster"
+)
+
+// initialise asks for a session: a new claim from none, or a raised epoch from one held.
+func (p *Producer) initialise(ctx context.Context, from Session) (Session, error) {
+	req := &initproducerid.Request{
+		TransactionalID: p.cfg.TransactionalID, ProducerID: from.ProducerID, ProducerEpoch: from.Epoch,
+	}
+	if p.transactional() {
+		req.TransactionTimeoutMs = int32(p.cfg.TransactionTimeout.Milliseconds())
+	} else {
+		req.ProducerID, req.ProducerEpoch = none.ProducerID, none.Epoch
+	}
+	got := none
+	err := p.persist(ctx, func() error {
+		msg, err := p.cluster.RoundTrip(ctx, nil, req)
+		if err != nil {
+			return err
+		}
+		res := msg.(*initproducerid.Response)
+		got = Session{ProducerID: res.ProducerID, Epoch: res.ProducerEpoch}
+		return asError(res.ErrorCode)
+	})
+	return got, err
+}
+
+// join makes partitions part of the transaction, and opens it with the first. When it returns nil the coordinator has
+// confirmed all of them: before that no batch may be sent.
+func (p *Producer) join(ctx context.Context, missing []partition) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := failpoint.Hit(ctx, "kafka.begin"); err != nil {
+		return err
+	}
+	beginning := p.state.phase == ready
+	err := p.addPartitions(ctx, missing)
+	var code kafka.Error
+	if beginning && errors.As(err, &code) && cluster.React(code) == cluster.Renew {
+		// Forgotten after a long silence; nothing of this transaction exists.
+		if err := p.Init(ctx); err != nil {
+			return err
+		}
+		err = p.addPartitions(ctx, missing)
+	}
+	return err
+}
+
+// addPartitions asks the coordinator until it has confirmed all partitions.
+func (p *Producer) addPartitions(ctx context.Context, missing []partition) error {
+	p.state.begin(p.cfg.Now())
+	return p.persist(ctx, func() error {
+		msg, err := p.cluster.RoundTrip(ctx, nil, p.addRequest(missing))
+		if err != nil {
+			return fmt.Errorf("adding partitions to the transaction: %w", err)
+		}
+		confirmed := map[partition]bool{}
+		for _, topic := range msg.(*addpartitionstotxn.Response).Results {
+			for _, r := range topic.Results {
+				which := partition{topic: topic.Name, number: r.PartitionIndex}
+				if err := asError(r.ErrorCode); err != nil {
+					return fmt.Errorf("adding %v to the transaction: %w", which, err)
+				}
+				confirmed[which] = true
+			}
+		}
+		for _, which := range missing {
+			if !confirmed[which] {
+				return fmt.Errorf("adding %v to the transaction: the answer leaves it out: %w", which, kafka.Unknown)
+			}
+		}
+		for _, which := range missing {
+			p.state.added[which] = true
+		}
+		return nil
+	})
+}
+
+// addRequest asks to add partitions.
+func (p *Producer) addRequest(missing []partition) *addpartitionstotxn.Request {
+	req := &addpartitionstotxn.Request{
+		TransactionalID: p.cfg.TransactionalID,
+		ProducerID:      p.state.session.ProducerID, ProducerEpoch: p.state.session.Epoch,
+	}
+	at := map[string]int{}
+	for _, which := range missing {
+		i, ok := at[which.topic]
+		if !ok {
+			i = len(req.Topics)
+			at[which.topic] = i
+			req.Topics = append(req.Topics, addpartitionstotxn.RequestTopic{Name: which.topic})
+		}
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, which.number)
+	}
+	return req
+}
+
+// end ends the transaction. With an error, sent tells whether a request may have reached the coordinator without a
+// word back, so that the transaction may have ended all the same.
+func (p *Producer) end(ctx context.Context, commit bool) (sent bool, err error) {
+	req := &endtxn.Request{
+		TransactionalID: p.cfg.TransactionalID,
+		ProducerID:      p.state.session.ProducerID, ProducerEpoch: p.state.session.Epoch, Committed: commit,
+	}
+	err = p.persist(ctx, func() error {
+		msg, err := p.cluster.RoundTrip(ctx, nil, req)
+		if err != nil {
+			sent = true
+			return err
+		}
+		code := msg.(*endtxn.Response).ErrorCode
+		if kafka.Error(code) == kafka.Unknown || kafka.Error(code) == kafka.RequestTimedOut {
+			sent = true
+		}
+		return asError(code)
+	})
+	return sent, err
+}
+
+// The pauses between attempts at one step. The first is as long as a coordinator usually takes to write the end of a
+// transaction.
+const (
+	shortestPause = time.Millisecond
+	longestPause  = 500 * time.Millisecond
+)
+
+// persist repeats a step until it succeeds, fails for good, or has not succeeded for Config.RetryFor. This is not the
+// engine's retry, which would begin the transaction anew: the protocol has answers that mean no more than "ask again",
+// some after every commit, and only the same request sent again settles what became of the first.
+func (p *Producer) persist(ctx context.Context, step func() error) error {
+	begun := p.cfg.Now()
+	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
+		err := step()
+		p.lingers(err)
+		if err == nil || !passes(err) || ctx.Err() != nil {
+			return err
+		}
+		if p.cfg.Now().Sub(begun) >= p.cfg.RetryFor {
+			return fmt.Errorf("after %v of trying: %w", p.cfg.RetryFor, err)
+		}
+		if moves(err) {
+			p.cluster.ForgetCoordinator(p.cfg.TransactionalID, kafka.CoordinatorKeyTypeTransaction)
+			if err := p.cluster.Refresh(ctx); err != nil && !passes(err) {
+				return err
+			}
+		}
+		if err := cluster.Pause(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// passes tells whether the same request may succeed a little later.
+func passes(err error) bool {
+	var code kafka.Error
+	var marked *fault.Error
+	if errors.As(err, &marked) {
+		return marked.Class == fault.Retryable && marked.Endless
+	}
+	if !errors.As(err, &code) {
+		return false
+	}
+	reaction := cluster.React(code)
+	return reaction == cluster.Repeat || reaction == cluster.Relocate
+}
+
+// moves tells whether the broker asked may be the wrong one.
+func moves(err error) bool {
+	var code kafka.Error
+	return !errors.As(err, &code) || cluster.React(code) == cluster.Relocate
+}
+
+// asError is a broker's code as an error, nil for success.
+func asError(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return kafka.Error(code)
+}
