@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -383,11 +384,13 @@ func TestErrorsThatHalt(t *testing.T) {
 		name, call, code string
 		err              error
 		after            time.Duration // at least so long
+		stands           string        // what is said of the target
 	}{
-		{name: "terminal", call: "stream", err: fault.Halt("source.slot_lost", errors.New("gone"), "one\ntwo"), code: "source.slot_lost"},
-		{name: "fenced", call: "commit", err: fault.Fence(errors.New("newer")), code: "target.fenced"},
-		{name: "record", call: "encode", err: fault.Record("target.row_missing", errors.New("key 1"), "look"), code: "target.row_missing"},
-		{name: "unknown", call: "open", err: errors.New("odd"), code: "engine.unknown_error", after: 15 * time.Minute},
+		{name: "terminal", call: "stream", err: fault.Halt("source.slot_lost", errors.New("gone"), "one\ntwo"), code: "source.slot_lost", stands: "The first copy is not done"},
+		{name: "fenced", call: "commit", err: fault.Fence(errors.New("newer")), code: "target.fenced", stands: "The first copy is not done"},
+		{name: "record", call: "encode", err: fault.Record("target.row_missing", errors.New("key 1"), "look"), code: "target.row_missing", stands: "The first copy is not done"},
+		{name: "unknown", call: "open", err: errors.New("odd"), code: "engine.unknown_error", after: 15 * time.Minute, stands: "Where the target stands was not read yet."},
+		{name: "in the stream", call: "ack", err: fault.Halt("source.odd", errors.New("odd"), "one"), code: "source.odd", stands: "The target is exact up to "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -395,7 +398,7 @@ func TestErrorsThatHalt(t *testing.T) {
 				w := newWorld(9)
 				w.transactions = []int{1}
 				w.faults(func(call string) error {
-					if call == tt.call {
+					if call == tt.call && (call != "ack" || w.phase() == schema.PhaseStream) {
 						return tt.err
 					}
 					return nil
@@ -412,6 +415,9 @@ func TestErrorsThatHalt(t *testing.T) {
 				h := d.Report().Pipelines[0].Halt
 				if h.Code != tt.code || len(h.Remedy) == 0 || h.Lost == "" || h.Happened == "" {
 					t.Errorf("got %+v, want code %s", h, tt.code)
+				}
+				if !strings.Contains(h.Lost, tt.stands) {
+					t.Errorf("got %q, want it to say %q", h.Lost, tt.stands)
 				}
 			})
 		})

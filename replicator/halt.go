@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rowferry/rowferry/replicator/progress"
+	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
 )
 
@@ -24,7 +25,8 @@ func (p *pipeline) halt(err error) {
 
 // explain says what happened, whether data is lost, what was done and what can be done.
 func (p *pipeline) explain(err error, now time.Time) progress.Halt {
-	h := progress.Halt{At: now, Position: p.track.Snapshot(now).Position}
+	last := p.track.Snapshot(now)
+	h := progress.Halt{At: now, Position: last.Position}
 	e := fault.Of(err)
 	h.Code, h.Happened = e.Code, e.Err.Error()
 	if broke := (*panicError)(nil); errors.As(err, &broke) {
@@ -46,7 +48,7 @@ func (p *pipeline) explain(err error, now time.Time) progress.Halt {
 	if doc.DataLost != "" {
 		h.Lost = doc.DataLost
 	}
-	h.Lost += " The target is exact up to " + h.Position + "."
+	h.Lost += " " + p.stands(last.Copy, h.Position)
 	h.Did = "Stopped " + p.spec.Name + " and kept its position; the target stays readable. Other pipelines go on."
 	remedy := or(or(e.Remedy, doc.Remedy), "rowferry explain "+h.Code)
 	for _, step := range strings.Split(remedy, "\n") {
@@ -55,6 +57,21 @@ func (p *pipeline) explain(err error, now time.Time) progress.Halt {
 		}
 	}
 	return h
+}
+
+// stands says what the target holds, as far as this process has seen. Until the first copy is done it holds a part of
+// the rows, whatever its position says.
+func (p *pipeline) stands(copied *progress.Copy, position string) string {
+	switch {
+	case !p.read:
+		return "Where the target stands was not read yet."
+	case p.phase == schema.PhaseStream || copied != nil && !copied.Finished.IsZero():
+		return "The target is exact up to " + position + "."
+	case copied != nil:
+		return "The first copy was under way: until it is done, the target holds a part of the rows."
+	default:
+		return "The first copy is not done: the target does not hold all rows yet."
+	}
 }
 
 // keepStack writes a panic's value and stack into a private file and returns its path.

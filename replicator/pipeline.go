@@ -38,6 +38,8 @@ type pipeline struct {
 
 	flow   atomic.Pointer[flow] // of the running attempt
 	opened atomic.Bool          // a stream was open once: there is something to observe
+	read   bool                 // the ledger was read once, in the phase it was in; of the goroutine that attempts
+	phase  schema.Phase
 }
 
 // run blocks until the pipeline is stopped, at its end, or halted. soft ends when it should stop, hard when it has to.
@@ -195,6 +197,7 @@ func (p *pipeline) open(hard, soft context.Context, id schema.SourceID, lost <-c
 	defer closeWriter()
 	p.track.Connected(false, true, time.Now())
 	p.track.Opened(held.Position.String())
+	p.read, p.phase = true, held.Phase
 
 	var stream sources.Stream
 	if err = timed(soft, p.spec.Timeouts.Open, "opening the source's stream", func(ctx context.Context) (err error) {
