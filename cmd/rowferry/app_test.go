@@ -197,6 +197,7 @@ func TestOutputs(t *testing.T) {
 		{Area: "source", Name: "replication slots", Severity: schema.Problem, Text: "10 of 10 in use", Code: "source.no_free_slot",
 			Fix: "drop one nobody reads: select pg_drop_replication_slot('old_dbz');\nor raise max_replication_slots (needs a restart)"},
 		{Area: "tables", Name: "no key", Severity: schema.Warning, Text: "public.audit_log: updates and deletes cannot be matched"},
+		{Area: "target", Name: "state", Severity: schema.Problem, Text: "the fake is broken", Code: "fake.broken"}, // its code has the remedy
 	}
 	for name, args := range map[string][]string{
 		"check": {"check"}, "check-json": {"check", "--json"}, "status-never": {"status"}, "show": {"config", "show"},
@@ -285,6 +286,10 @@ func TestRunStatusTeardown(t *testing.T) {
 	s.check("status-stopped", s.run("status"))
 	s.check("status-stopped-shop", s.run("status", "shop"))
 	s.check("teardown-shown", s.run("teardown", "shop"))
+	var shown teardownReport
+	if r := s.run("teardown", "shop", "--json"); r.code != exitRefused || json.Unmarshal([]byte(r.out), &shown) != nil || shown.Removed || len(shown.Items) == 0 {
+		t.Errorf("a teardown without confirmation as JSON: got %+v, want one document that removed nothing", r)
+	}
 	s.check("teardown-done", s.run("teardown", "shop", "--confirm", "shop"))
 	if len(s.w.objects) != 0 || len(s.w.ledger) != 0 {
 		t.Errorf("left behind: %v %v", s.w.objects, s.w.ledger)

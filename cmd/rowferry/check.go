@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,7 +125,21 @@ func (a *app) checkPipeline(ctx context.Context, file *config.File, name string,
 		found, err := c.Check(ctx, tables)
 		r.add("target", found, err)
 	}
+	r.complete(a.connectors.codes())
 	return r, nil
+}
+
+// complete gives problems that bring no remedy of their own the one that their code documents.
+func (r *checkedResult) complete(codes []fault.Code) {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Severity != "problem" || len(f.Fix) > 0 {
+			continue
+		}
+		if at := slices.IndexFunc(codes, func(c fault.Code) bool { return c.Name == f.Code }); at >= 0 {
+			f.Fix = steps(codes[at].Remedy)
+		}
+	}
 }
 
 // existingOrTemporary gives the state folder when there is one; a check makes none.

@@ -102,6 +102,7 @@ func (a *app) teardown(ctx context.Context, name, confirm string) (err error) {
 			if err := a.printJSON(report); err != nil {
 				return err
 			}
+			return exitWith(exitRefused, nil) // "removed": false says the rest; one document is enough
 		}
 		return exitWith(exitRefused, fmt.Errorf("nothing was removed; to remove all of this: rowferry teardown %s --confirm %s", name, name))
 	}
