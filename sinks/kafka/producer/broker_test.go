@@ -1,0 +1,221 @@
+package producer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go/sasl"
+
+	"github.com/rowferry/rowferry/e2e/servers"
+	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/sinks/kafka/cluster"
+)
+
+// real returns a broker of a version and a name nothing else uses, which topic and transactional id may begin with.
+func real(t *testing.T, version string) (b *bed, prefix string, k *servers.Kafka) {
+	t.Helper()
+	k = servers.KafkaForTest(t, version)
+	return &bed{TB: t, seeds: strings.Split(k.Addr(), ",")}, k.Prefix(t), k
+}
+
+var versions = []string{servers.KafkaNewest, servers.KafkaOldest}
+
+func TestBrokerTransactions(t *testing.T) {
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			b, prefix, k := real(t, version)
+			k.CreateTopic(t, prefix+"t", 3)
+			ctx := b.limit()
+			p := b.producer(Config{TransactionalID: prefix + "x"})
+			var want []string
+			for i := range 30 {
+				b.must(p.Produce(ctx, []Batch{one(prefix+"t", 0, fmt.Sprint(i)), one(prefix+"t", 2, fmt.Sprint(i)), one(prefix+"t", 0, "-")}))
+				if i%3 == 1 {
+					b.must(p.Abort(ctx))
+					continue
+				}
+				b.must(p.Commit(ctx))
+				want = append(want, fmt.Sprint(i))
+			}
+			b.want(prefix+"t", "0: "+strings.Join(want, " - ")+" -", "2: "+strings.Join(want, " "))
+		})
+	}
+}
+
+// TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd is the trap of transactions: while the end of a transaction
+// is being written, the broker takes batches of a partition that is not part of the next one yet, as part of the one
+// that ends. Each aborted transaction is followed by a committed one at once, and the other way round: a batch that
+// was early would show up, or be missing.
+func TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd(t *testing.T) {
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			b, prefix, k := real(t, version)
+			const partitions = 8 // each has an end to be written
+			k.CreateTopic(t, prefix+"t", partitions)
+			ctx := b.limit()
+			p := b.producer(Config{TransactionalID: prefix + "x"})
+			var want []string
+			for i := range 60 {
+				value := fmt.Sprintf("%d-%v", i, i%2 == 0)
+				var batches []Batch
+				for number := range int32(partitions) {
+					batches = append(batches, one(prefix+"t", number, value))
+				}
+				b.must(p.Produce(ctx, batches))
+				if i%2 == 0 {
+					b.must(p.Commit(ctx))
+					want = append(want, value)
+				} else {
+					b.must(p.Abort(ctx))
+				}
+			}
+			var lines []string
+			for number := range partitions {
+				lines = append(lines, fmt.Sprintf("%d: %s", number, strings.Join(want, " ")))
+			}
+			b.want(prefix+"t", lines...)
+		})
+	}
+}
+
+func TestBrokerFencesTheOlderProducer(t *testing.T) {
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			b, prefix, k := real(t, version)
+			k.CreateTopic(t, prefix+"t", 1)
+			ctx := b.limit()
+			old := b.producer(Config{TransactionalID: prefix + "x"})
+			atEnd := b.producer(Config{TransactionalID: prefix + "y"})
+			b.must(old.Produce(ctx, []Batch{one(prefix+"t", 0, "old")}))
+			b.must(atEnd.Produce(ctx, []Batch{one(prefix+"t", 0, "old")}))
+			young := b.producer(Config{TransactionalID: prefix + "x"})
+			b.producer(Config{TransactionalID: prefix + "y"})
+			for _, err := range []error{
+				old.Produce(ctx, []Batch{one(prefix+"t", 0, "zombie")}),
+				old.Abort(ctx), // raises the epoch, which only the newest may
+				atEnd.Commit(ctx),
+			} {
+				if fault.ClassOf(err) != fault.Fenced {
+					t.Errorf("got %v, want fenced", err)
+				}
+			}
+			b.must(young.Produce(ctx, []Batch{one(prefix+"t", 0, "young")}))
+			b.must(young.Commit(ctx))
+			b.want(prefix+"t", "0: young")
+		})
+	}
+}
+
+// TestBrokerAbortsWhatIsTooOld keeps a transaction open past its timeout.
+func TestBrokerAbortsWhatIsTooOld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the broker looks for old transactions every ten seconds")
+	}
+	b, prefix, k := real(t, servers.KafkaNewest)
+	k.CreateTopic(t, prefix+"t", 1)
+	ctx := b.limit()
+	cfg := Config{TransactionalID: prefix + "x", TransactionTimeout: time.Second}
+	p := b.producer(cfg)
+	b.must(p.Produce(ctx, []Batch{one(prefix+"t", 0, "old")}))
+	b.must(cluster.Pause(ctx, 14*time.Second))
+	err := p.Commit(ctx)
+	if f := fault.Of(err); f.Class != fault.Retryable || f.Code != "target.transaction_timeout" {
+		t.Errorf("Commit: got %v (%s): %v", f.Class, f.Code, err)
+	}
+	q := b.producer(cfg)
+	b.must(q.Produce(ctx, []Batch{one(prefix+"t", 0, "new")}))
+	b.must(q.Commit(ctx))
+	b.want(prefix+"t", "0: new")
+}
+
+// TestBrokerRenews raises the epoch as after a long silence or a lost answer, many times.
+func TestBrokerRenews(t *testing.T) {
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			b, prefix, k := real(t, version)
+			k.CreateTopic(t, prefix+"t", 1)
+			ctx := b.limit()
+			now := time.Now()
+			p := b.producer(Config{TransactionalID: prefix + "x", Now: func() time.Time { return now }})
+			var want []string
+			seen := map[Session]bool{}
+			for i := range 8 {
+				b.must(p.Produce(ctx, []Batch{one(prefix+"t", 0, fmt.Sprint(i))}))
+				b.must(p.Commit(ctx))
+				seen[p.Session()] = true
+				now = now.Add(2 * time.Hour)
+				want = append(want, fmt.Sprint(i))
+			}
+			b.want(prefix+"t", "0: "+strings.Join(want, " "))
+			if len(seen) != 8 {
+				t.Errorf("got %d sessions, want 8", len(seen))
+			}
+		})
+	}
+}
+
+// TestBrokerLogins logs in by every mechanism, with and without TLS, with right and wrong passwords.
+func TestBrokerLogins(t *testing.T) {
+	k := servers.StartKafkaForTest(t, servers.KafkaOptions{Secure: true})
+	k.CreateTopic(t, "t", 1)
+	pem, err := os.ReadFile(k.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	mechanism := func(m sasl.Mechanism, err error) sasl.Mechanism {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	token := func(context.Context) (cluster.Token, error) {
+		return cluster.Token{Value: servers.OAuthToken(servers.KafkaUser, time.Hour)}, nil
+	}
+	expired := func(context.Context) (cluster.Token, error) {
+		return cluster.Token{Value: servers.OAuthToken(servers.KafkaUser, -time.Hour)}, nil
+	}
+	tests := []struct {
+		name     string
+		listener servers.Listener
+		sasl     sasl.Mechanism
+		tls      *tls.Config
+		code     string
+	}{
+		{"tls", servers.KafkaTLS, nil, &tls.Config{RootCAs: roots}, ""},
+		{"tls of an unknown authority", servers.KafkaTLS, nil, &tls.Config{RootCAs: x509.NewCertPool()}, "target.tls"},
+		{"plain", servers.KafkaSASL, cluster.Plain(servers.KafkaUser, servers.KafkaPassword), nil, ""},
+		{"plain over tls", servers.KafkaSASLTLS, cluster.Plain(servers.KafkaUser, servers.KafkaPassword), &tls.Config{RootCAs: roots}, ""},
+		{"plain, wrong", servers.KafkaSASL, cluster.Plain(servers.KafkaUser, "wrong"), nil, "target.auth"},
+		{"scram-256", servers.KafkaSASL, mechanism(cluster.Scram256(servers.KafkaUser, servers.KafkaPassword)), nil, ""},
+		{"scram-512", servers.KafkaSASLTLS, mechanism(cluster.Scram512(servers.KafkaUser, servers.KafkaPassword)), &tls.Config{RootCAs: roots}, ""},
+		{"scram-512, wrong", servers.KafkaSASL, mechanism(cluster.Scram512(servers.KafkaUser, "wrong")), nil, "target.auth"},
+		{"oauthbearer", servers.KafkaSASL, cluster.OAuthBearer(token), nil, ""},
+		{"oauthbearer over tls", servers.KafkaSASLTLS, cluster.OAuthBearer(token), &tls.Config{RootCAs: roots}, ""},
+		{"oauthbearer, expired", servers.KafkaSASL, cluster.OAuthBearer(expired), nil, "target.auth"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &bed{TB: t, seeds: strings.Split(k.AddrOf(tt.listener), ",")}
+			c := b.cluster(cluster.Config{SASL: tt.sasl, TLS: tt.tls})
+			if tt.code != "" {
+				_, err := c.Topics(b.limit(), "t")
+				if got := fault.Of(err).Code; got != tt.code {
+					t.Errorf("got %q, want %q: %v", got, tt.code, err)
+				}
+				return
+			}
+			p := New(c, Config{TransactionalID: "x"})
+			b.must(p.Init(b.limit()))
+			b.must(p.Produce(b.limit(), []Batch{one("t", 0, "a")}))
+			b.must(p.Commit(b.limit()))
+		})
+	}
+}
