@@ -8,32 +8,45 @@ import (
 // overhead is what a batch without contents counts for, so that their number is limited too.
 const overhead = 1 << 10
 
+// leastAhead is what may always be read ahead of a transaction in parts, within the limit.
+const leastAhead = 4 << 20
+
 // budget limits the memory of batches on their way, and knows which they are. One batch may exceed it.
 type budget struct {
 	limit   int64
+	ahead   int64         // the limit while a transaction comes in parts
 	pressed chan struct{} // gets a token when the reader begins to wait
 
 	mu    sync.Mutex // guards what follows
 	used  int64
 	live  map[*item]struct{}
-	freed chan struct{} // closed when used falls below limit, while somebody waits
+	below int64         // what the reader waits for
+	freed chan struct{} // closed when used falls below it, while the reader waits
 }
 
 func newBudget(limit int64) *budget {
-	return &budget{limit: limit, pressed: make(chan struct{}, 1), live: map[*item]struct{}{}}
+	return &budget{limit: limit, ahead: limit, pressed: make(chan struct{}, 1), live: map[*item]struct{}{}}
 }
 
-// wait blocks until there is room.
-func (b *budget) wait(ctx context.Context) error {
+// stages says that parts are taken one by one: a few of them, read ahead, keep the target as busy as many would.
+func (b *budget) stages() { b.ahead = min(b.limit, max(b.limit/4, leastAhead)) }
+
+// wait blocks until there is room: for the next part of a transaction, or for anything else. It has one caller.
+func (b *budget) wait(ctx context.Context, part bool) error {
+	limit := b.limit
+	if part {
+		limit = b.ahead
+	}
 	for {
 		b.mu.Lock()
-		if b.used < b.limit {
+		if b.used < limit {
 			b.mu.Unlock()
 			return nil
 		}
 		if b.freed == nil {
 			b.freed = make(chan struct{})
 		}
+		b.below = limit
 		freed := b.freed
 		b.mu.Unlock()
 		select {
@@ -66,7 +79,7 @@ func (b *budget) release(items ...*item) {
 		}
 		delete(b.live, it)
 		b.used -= int64(it.bytes) + overhead
-		if b.used < b.limit && b.freed != nil {
+		if b.used < b.below && b.freed != nil {
 			close(b.freed)
 			b.freed = nil
 		}

@@ -68,6 +68,9 @@ func newFlow(p *pipeline, stream sources.Stream, writer sinks.Writer, held sinks
 		lanes: make([]chan *unit, n), done: make(chan *unit, n), acks: newMailbox(),
 		grouper: newGrouper(held), gate: gate{lanes: l.Lanes}, queues: make([][]*unit, n), busy: make([]bool, n),
 	}
+	if l.Stage {
+		f.budget.stages()
+	}
 	for i := range f.lanes {
 		f.lanes[i] = make(chan *unit, 1)
 	}

@@ -25,13 +25,15 @@ func (f *flow) read(ctx, reading context.Context) error {
 	defer close(f.items)
 	next, end := f.nexts(reading)
 	defer end()
+	part := false // of a transaction comes next
 	for number := int64(1); ; number++ {
-		if f.budget.wait(reading) != nil {
+		if f.budget.wait(reading, part) != nil {
 			return nil
 		}
 		b, err := next()
 		switch {
 		case err == nil:
+			part = b.Part == schema.PartMore
 			if err := f.hand(ctx, number, b); err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/rowferry/rowferry/schema"
 )
@@ -9,11 +10,10 @@ import (
 const (
 	defaultBatchBytes = 1 << 20
 	wholeLimit        = 8 << 20 // a transaction larger than this leaves in parts
-	poolBatches       = 8       // batches kept for reuse
-	poolArena         = 2 << 20 // memory a kept batch may hold, by slice
-	poolValues        = 128 << 10
-	poolChanges       = 32 << 10
-	originNames       = 1000 // names of origins kept, so that each is made once
+	poolBatches       = 64      // batches kept for reuse
+	poolBytes         = 8 << 20 // memory they may hold, all together
+	poolLargest       = 3 << 20 // and each
+	originNames       = 1000    // names of origins kept, so that each is made once
 )
 
 // batcher gathers changes into batches: several whole transactions, or parts of a large one. It has one user, but
@@ -133,6 +133,7 @@ func moved(r schema.Row, by int) schema.Row {
 // take hands over what is gathered as one part of the open transaction.
 func (b *batcher) take(part schema.Part) *schema.Batch {
 	out := b.cur
+	b.pool.full(out, b.target)
 	b.cur, b.txBegin = nil, mark{}
 	tx := b.tx
 	tx.Count = int32(len(out.Changes))
@@ -175,6 +176,7 @@ func (b *batcher) full() bool { return b.cur.Bytes() >= b.target }
 // flush hands over the whole transactions, while none is open.
 func (b *batcher) flush() *schema.Batch {
 	out := b.cur
+	b.pool.full(out, b.target)
 	b.cur = nil
 	out.Upto = b.positionAt(b.finished)
 	return out
@@ -200,14 +202,26 @@ func (b *batcher) barrier(at LSN) *schema.Batch {
 
 // pool keeps released batches, a limited number of limited size.
 type pool struct {
-	mu   sync.Mutex // guards free
+	sizes mark // of a batch that was full: a new one gets room for as much at once, instead of growing into it
+
+	mu   sync.Mutex // guards what follows
 	free []*slab
+	held int // bytes of free
 }
 
 // slab is a batch with the functions it needs, made once.
 type slab struct {
 	batch      *schema.Batch
 	positionAt func(int) schema.Position
+	room       int // bytes, while it is free
+}
+
+// full notes what a batch that leaves holds, if it leaves because it is full.
+func (p *pool) full(b *schema.Batch, target int) {
+	p.sizes = mark{}
+	if size := b.Bytes(); size >= target && size <= 2*target {
+		p.sizes = mark{changes: len(b.Changes), values: len(b.Values), arena: len(b.Arena)}
+	}
 }
 
 // get gives an empty batch. positionAt may be nil for one without transactions.
@@ -216,11 +230,18 @@ func (p *pool) get(positionAt func(LSN) schema.Position) *schema.Batch {
 	var s *slab
 	if n := len(p.free); n > 0 {
 		s, p.free = p.free[n-1], p.free[:n-1]
+		p.held -= s.room
 	}
 	p.mu.Unlock()
 	if s == nil {
 		s = &slab{}
 		s.batch = schema.NewBatch(func(*schema.Batch) { p.put(s) })
+	}
+	if b := s.batch; cap(b.Arena) == 0 && p.sizes.arena > 0 {
+		const spare = 16 // a sixteenth more: batches are not equal to the byte
+		b.Changes = make([]schema.Change, 0, p.sizes.changes+p.sizes.changes/spare)
+		b.Values = make([]schema.Value, 0, p.sizes.values+p.sizes.values/spare)
+		b.Arena = make([]byte, 0, p.sizes.arena+p.sizes.arena/spare)
 	}
 	s.batch.Phase = schema.PhaseStream
 	if positionAt != nil {
@@ -235,20 +256,21 @@ func (p *pool) get(positionAt func(LSN) schema.Position) *schema.Batch {
 // put takes a batch back. Pointers to tables are cleared, so that old versions can be freed.
 func (p *pool) put(s *slab) {
 	b := s.batch
-	if cap(b.Arena) > poolArena {
-		b.Arena = nil
-	}
-	if cap(b.Values) > poolValues {
-		b.Values = nil
-	}
-	if cap(b.Changes) > poolChanges {
-		b.Changes = nil
-	}
 	clear(b.Changes)
 	b.Reset()
-	p.mu.Lock()
-	if len(p.free) < poolBatches {
-		p.free = append(p.free, s)
+	s.room = room(b)
+	if s.room > poolLargest {
+		return
 	}
-	p.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) < poolBatches && p.held+s.room <= poolBytes {
+		p.free, p.held = append(p.free, s), p.held+s.room
+	}
+}
+
+// room is the memory that a batch has, used or not.
+func room(b *schema.Batch) int {
+	const value, change = int(unsafe.Sizeof(schema.Value{})), int(unsafe.Sizeof(schema.Change{}))
+	return cap(b.Arena) + cap(b.Values)*value + cap(b.Changes)*change
 }
