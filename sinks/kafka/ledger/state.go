@@ -37,7 +37,6 @@ type Copy struct {
 	Schema string `json:"schema"`
 	Table  string `json:"table"`
 	Topic  string `json:"topic"`
-	Done   bool   `json:"done"`
 }
 
 // Record is one record of the ledger. A nil Value removes the key.

@@ -171,3 +171,33 @@ func Configs(ctx context.Context, c *cluster.Cluster, name string, keys ...strin
 	}
 	return out, nil
 }
+
+// Delete deletes a topic, and waits until the cluster has forgotten it.
+func Delete(ctx context.Context, c *cluster.Cluster, name string) error {
+	answer, err := c.Client().DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{name}})
+	if err != nil {
+		return cluster.Classify(fmt.Errorf("deleting topic %s: %w", name, err))
+	}
+	switch err := answer.Errors[name]; {
+	case errors.Is(err, kafka.TopicDeletionDisabled), errors.Is(err, kafka.InvalidRequest):
+		return fault.Halt("target.topic_refused", fmt.Errorf("deleting topic %s: %w", name, err),
+			"set delete.topic.enable at the brokers, or delete the topic by hand")
+	case err != nil && !errors.Is(err, kafka.UnknownTopicOrPartition):
+		return cluster.Classify(fmt.Errorf("deleting topic %s: %w", name, err))
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, fault.Wait("target.cluster_moving",
+		fmt.Errorf("topic %s was deleted and is still there after %s", name, settleTime)))
+	defer cancel()
+	for {
+		if err := c.Refresh(ctx); err != nil {
+			return cluster.Classify(err)
+		}
+		counts, err := Partitions(ctx, c, []string{name})
+		if err != nil || counts[name] == 0 {
+			return err
+		}
+		if err := cluster.Pause(ctx, settle); err != nil {
+			return err
+		}
+	}
+}

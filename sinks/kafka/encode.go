@@ -1,0 +1,308 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/wire"
+	"github.com/rowferry/rowferry/sinks"
+	"github.com/rowferry/rowferry/sinks/kafka/batch"
+	"github.com/rowferry/rowferry/sinks/kafka/producer"
+)
+
+const (
+	// smallBatch is the size below which a batch is encoded by the Commit it comes in, together with its neighbours:
+	// otherwise each of many small transactions would be a record batch, and a round trip, of its own.
+	smallBatch = 32 << 10
+	// keptBytes is the largest buffer kept for the next run.
+	keptBytes = 32 << 20
+)
+
+// errNoTopic says that a topic's partitions are not known, so that Commit has to look first.
+var errNoTopic = errors.New("a topic is not known yet")
+
+// encoder turns batches into record batches. Several goroutines may use it.
+type encoder struct {
+	cfg    *Config
+	json   *wire.JSON
+	plans  planner
+	layout atomic.Pointer[layout]
+	begun  sync.Map  // full names of tables whose copy has begun
+	pool   sync.Pool // of *run
+}
+
+func newEncoder(cfg *Config, pipeline string, at schema.Position) *encoder {
+	e := &encoder{
+		cfg: cfg, json: wire.NewJSON(at), plans: planner{cfg: cfg, pipeline: pipeline, owners: map[string]string{}},
+	}
+	e.layout.Store(&layout{})
+	return e
+}
+
+// payload is a batch, encoded unless that is left to its Commit.
+type payload struct {
+	batch *schema.Batch
+	run   *run // nil when not encoded yet
+	bytes int
+}
+
+// Rows counts changes.
+func (p *payload) Rows() int { return p.batch.Rows() }
+
+// Bytes is what will be sent, as far as is known.
+func (p *payload) Bytes() int { return p.bytes }
+
+// encode prepares a batch. What depends on what was committed before, or on topics nobody has looked at, waits.
+func (e *encoder) encode(b *schema.Batch) (sinks.Payload, error) {
+	if b.Copy != nil && b.Copy.Raw != nil {
+		if err := schema.DecodeCopy(b); err != nil {
+			return nil, fmt.Errorf("decoding copied rows: %w", err)
+		}
+	}
+	p := &payload{batch: b, bytes: b.Bytes()}
+	if b.Bytes() < smallBatch || b.Part != schema.Whole && e.cfg.TransactionTopic != "" {
+		return p, nil
+	}
+	if b.Copy != nil {
+		if _, begun := e.begun.Load(b.Copy.Table.String()); !begun || b.Copy.Done {
+			return p, nil
+		}
+	}
+	r := e.start()
+	err := r.add(&job{batch: b})
+	if err == nil {
+		err = r.finish()
+	}
+	switch {
+	case errors.Is(err, errNoTopic):
+		e.recycle(r)
+	case err != nil:
+		e.recycle(r)
+		return nil, err
+	default:
+		p.run, p.bytes = r, len(r.out)
+	}
+	return p, nil
+}
+
+// start begins a run over batches.
+func (e *encoder) start() *run {
+	r, ok := e.pool.Get().(*run)
+	if !ok {
+		r = &run{enc: e, topics: map[string]*topicRun{}}
+		r.compressor, r.failed = batch.NewCompressor(e.cfg.Compression)
+	}
+	r.layout, r.now = *e.layout.Load(), time.Now().UnixMilli()
+	return r
+}
+
+// recycle takes runs back.
+func (e *encoder) recycle(runs ...*run) {
+	for _, r := range runs {
+		if r.failed != nil || cap(r.out) > keptBytes || len(r.topics) > 1024 {
+			continue
+		}
+		for _, t := range r.topics {
+			t.used = false
+			for _, b := range t.parts {
+				if b != nil {
+					b.Reset()
+				}
+			}
+		}
+		r.out, r.refs, r.claims, r.order = r.out[:0], r.refs[:0], nil, r.order[:0]
+		r.plan, r.table = nil, nil
+		e.pool.Put(r)
+	}
+}
+
+// job is a batch with what only its Commit knows of it.
+type job struct {
+	batch       *schema.Batch
+	first, last string // source.snapshot of the first and the last copied row; empty for "true"
+}
+
+// ref is a finished record batch in a run's memory.
+type ref struct {
+	topic      string
+	partition  int32
+	start, end int
+}
+
+// claim is a value kept elsewhere.
+type claim struct {
+	id    string // SHA-256 of the value
+	value []byte
+}
+
+// run encodes one batch, or several after another. Its memory is used again.
+type run struct {
+	enc        *encoder
+	layout     layout
+	now        int64 // milliseconds: the records' timestamp, which brokers' retention goes by
+	records    *wire.Records
+	compressor *batch.Compressor
+	failed     error
+
+	topics map[string]*topicRun
+	order  []*topicRun // those in use
+	out    []byte
+	refs   []ref
+	claims []claim
+
+	table   *schema.Table // whose plan and topic are at hand
+	plan    *plan
+	topic   *topicRun
+	key     []byte
+	old     []byte
+	spread  []byte
+	value   []byte
+	headers []batch.Header
+	end     [20]byte
+	lsn     [20]byte
+	seq     [20]byte
+	endText []byte
+}
+
+// topicRun is a topic in a run.
+type topicRun struct {
+	name  string
+	used  bool
+	parts []*batch.Builder
+}
+
+// batches are the record batches of a finished run.
+func (r *run) batches(dst []producer.Batch) []producer.Batch {
+	for i := range r.refs {
+		f := &r.refs[i]
+		dst = append(dst, producer.Batch{Topic: f.topic, Partition: f.partition, Batch: batch.Batch(r.out[f.start:f.end:f.end])})
+	}
+	return dst
+}
+
+// add encodes a batch's changes.
+func (r *run) add(j *job) error {
+	if r.failed != nil {
+		return r.failed
+	}
+	b := j.batch
+	if r.records == nil {
+		r.records = r.enc.json.Records(b)
+	} else {
+		r.records.Reset(b)
+	}
+	next := int32(0)
+	for i := range b.Transactions {
+		t := &b.Transactions[i]
+		if err := r.stretch(j, next, t.First, nil); err != nil {
+			return err
+		}
+		next = t.First + t.Count
+		if err := r.transaction(j, t); err != nil {
+			return err
+		}
+	}
+	return r.stretch(j, next, int32(len(b.Changes)), nil)
+}
+
+// transaction encodes one transaction, or a part of one, with the records that mark its ends.
+func (r *run) transaction(j *job, t *schema.Transaction) error {
+	if r.enc.cfg.TransactionTopic == "" || j.batch.Part != schema.Whole {
+		return r.stretch(j, t.First, t.First+t.Count, t)
+	}
+	var m mark
+	m.count(j.batch, t)
+	if err := r.mark(&m, t, true); err != nil {
+		return err
+	}
+	if err := r.stretch(j, t.First, t.First+t.Count, t); err != nil {
+		return err
+	}
+	return r.mark(&m, t, false)
+}
+
+// stretch encodes changes of one transaction, or of none.
+func (r *run) stretch(j *job, first, end int32, t *schema.Transaction) error {
+	if first >= end {
+		return nil
+	}
+	usual := "false"
+	if j.batch.Copy != nil {
+		usual = "true"
+	}
+	r.records.Enter(t, usual)
+	r.endText = r.end[:0]
+	if t != nil {
+		r.endText = strconv.AppendUint(r.endText, t.End, 10)
+	}
+	for i := first; i < end; i++ {
+		mark := ""
+		if i == first {
+			mark = j.first
+		}
+		if i == end-1 && j.last != "" {
+			mark = j.last
+		}
+		if mark != "" {
+			r.records.Enter(t, mark)
+		}
+		if err := r.change(j.batch, &j.batch.Changes[i], t, i-first); err != nil {
+			return err
+		}
+		if mark != "" {
+			r.records.Enter(t, usual)
+		}
+	}
+	return nil
+}
+
+// finish ends all record batches. The run can be sent then.
+func (r *run) finish() error {
+	for _, t := range r.order {
+		t.used = false
+		for partition, b := range t.parts {
+			if b != nil {
+				r.flush(t, int32(partition), b)
+			}
+		}
+	}
+	r.order = r.order[:0]
+	return nil
+}
+
+// flush ends the record batch of one partition.
+func (r *run) flush(t *topicRun, partition int32, b *batch.Builder) {
+	if b.Count() == 0 {
+		return
+	}
+	start := len(r.out)
+	r.out = b.AppendTo(r.out, r.compressor)
+	r.refs = append(r.refs, ref{topic: t.name, partition: partition, start: start, end: len(r.out)})
+	b.Reset()
+}
+
+// use makes a topic the one records go to.
+func (r *run) use(name string) (*topicRun, error) {
+	n := r.layout[name]
+	if n == 0 {
+		return nil, fmt.Errorf("%w: %s", errNoTopic, name)
+	}
+	t := r.topics[name]
+	if t == nil {
+		t = &topicRun{name: name}
+		r.topics[name] = t
+	}
+	for len(t.parts) < int(n) {
+		t.parts = append(t.parts, nil)
+	}
+	if !t.used {
+		t.used = true
+		r.order = append(r.order, t)
+	}
+	return t, nil
+}
