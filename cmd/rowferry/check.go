@@ -52,7 +52,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Use: "check [pipeline...]", Short: "test sources, targets, rights and types; changes nothing", GroupID: groupRun,
 		Long: "Check the configuration, then connect to both ends of each pipeline and look for everything that would stop it:\n" +
 			"settings, rights, tables, types. Nothing is changed. What has to be mended is printed with the exact statements.\n" +
-			"Exit code 4 when a problem was found, 3 when a server could not be reached.",
+			"Exit code 4 when a problem was found, 3 when a server could not be reached, 2 when a setting is wrong.",
 		ValidArgsFunction: a.completePipelines,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.check(cmd.Context(), args, timeout) },
 	}
@@ -114,7 +114,7 @@ func (a *app) checkPipeline(ctx context.Context, file *config.File, name string,
 		r.add("source", found, err)
 	}
 	var tables []*schema.Table
-	if l, ok := e.source.(sources.Lister); ok && r.exit != exitEnvironment {
+	if l, ok := e.source.(sources.Lister); ok && r.exit != exitEnvironment && r.exit != exitUsage {
 		if tables, err = l.Tables(ctx); err != nil {
 			r.add("tables", nil, err)
 		}
@@ -161,6 +161,8 @@ func (r *checkedResult) add(area string, found []schema.Finding, err error) {
 	for _, f := range found {
 		severity := [...]string{schema.Pass: "pass", schema.Warning: "warning", schema.Problem: "problem"}[f.Severity]
 		switch {
+		case f.Severity == schema.Problem && isConfigCode(f.Code):
+			r.exit = worse(r.exit, exitUsage)
 		case f.Severity == schema.Problem && f.Name == "connect":
 			r.exit = worse(r.exit, exitEnvironment)
 		case f.Severity == schema.Problem:
@@ -176,6 +178,8 @@ func (r *checkedResult) add(area string, found []schema.Finding, err error) {
 	d, f := describe(err), fault.Of(err)
 	name, exit := "check", exitInternal
 	switch {
+	case isConfigCode(f.Code):
+		exit = exitUsage
 	case f.Endless || errors.Is(err, context.DeadlineExceeded):
 		name, exit = "connect", exitEnvironment
 	case f.Class == fault.Terminal || f.Class == fault.Busy:

@@ -68,16 +68,21 @@ func codeOf(err error) int {
 	}
 	f := fault.Of(err)
 	switch {
+	case isConfigCode(f.Code):
+		return exitUsage
 	case f.Class == fault.Busy:
 		return exitRefused
 	case f.Endless:
 		return exitEnvironment
-	case strings.HasPrefix(f.Code, "config."):
-		return exitUsage
 	case f.Class == fault.Terminal:
 		return exitFound
 	}
 	return exitInternal
+}
+
+// isConfigCode tells whether a code is about the configuration: of the file, or of what a connector makes of it.
+func isConfigCode(code string) bool {
+	return strings.HasPrefix(code, "config.") || strings.HasSuffix(code, ".config")
 }
 
 // failure is an error as --json prints it.
