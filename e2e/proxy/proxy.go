@@ -53,8 +53,11 @@ type link struct {
 }
 
 // Start listens on a free port of loopback and forwards to server, a host:port. The caller closes it.
-func Start(server string) (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func Start(server string) (*Proxy, error) { return StartAt("127.0.0.1:0", server) }
+
+// StartAt is Start at an address: for servers that tell their clients beforehand where to connect to.
+func StartAt(addr, server string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}

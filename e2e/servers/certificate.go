@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// certify makes the key and the certificate that the server shows to TLS clients; it signs itself.
-func (s *Server) certify() error {
+// certify makes the key and the certificate that a server shows to TLS clients, server.key and server.crt in dir; it
+// signs itself.
+func certify(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("making the server's key: %w", err)
@@ -37,14 +38,14 @@ func (s *Server) certify() error {
 	if err != nil {
 		return fmt.Errorf("encoding the server's key: %w", err)
 	}
-	if err := s.writePEM("server.crt", "CERTIFICATE", certificate); err != nil {
+	if err := writePEM(dir, "server.crt", "CERTIFICATE", certificate); err != nil {
 		return err
 	}
-	return s.writePEM("server.key", "PRIVATE KEY", private)
+	return writePEM(dir, "server.key", "PRIVATE KEY", private)
 }
 
-func (s *Server) writePEM(name, kind string, content []byte) error {
-	path := filepath.Join(s.Dir, name)
+func writePEM(dir, name, kind string, content []byte) error {
+	path := filepath.Join(dir, name)
 	mode := os.FileMode(0o600) // Postgres refuses a key that others may read
 	if kind == "CERTIFICATE" {
 		mode = 0o644

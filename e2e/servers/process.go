@@ -21,16 +21,16 @@ var errPortTaken = errors.New("the port is taken")
 func (s *Server) initialize(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, "initdb"), "-D", "data", "-U", "postgres", "-A", "trust",
 		"-E", "UTF8", "--locale=C", "--no-sync")
-	s.confine(cmd)
+	confine(cmd, s.Dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initializing the data folder: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// confine makes cmd run in the server's folder, as the unprivileged user, away from our terminal.
-func (s *Server) confine(cmd *exec.Cmd) {
-	cmd.Dir = s.Dir
+// confine makes cmd run in a server's folder, as the unprivileged user, away from our terminal.
+func confine(cmd *exec.Cmd, dir string) {
+	cmd.Dir = dir
 	cmd.Env = []string{"HOME=/tmp", "LC_ALL=C.UTF-8", "TZ=UTC", "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if os.Getuid() == 0 {
@@ -50,7 +50,7 @@ func (s *Server) launch(ctx context.Context) error {
 		args = append(args, "-c", option)
 	}
 	cmd := exec.Command(filepath.Join(s.Bin, "postgres"), args...)
-	s.confine(cmd)
+	confine(cmd, s.Dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("launching the server: %w", err)

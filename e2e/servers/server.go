@@ -92,7 +92,7 @@ func own(path string) error {
 }
 
 func (s *Server) begin(ctx context.Context) error {
-	if err := s.certify(); err != nil {
+	if err := certify(s.Dir); err != nil {
 		return err
 	}
 	if err := s.initialize(ctx); err != nil {

@@ -26,6 +26,11 @@ func TestMain(m *testing.M) {
 }
 
 func child() {
+	if os.Getenv(childEnv) == "kafka" {
+		kafkaChild()
+		time.Sleep(time.Minute)
+		return
+	}
 	s, err := Start(context.Background(), 15, "")
 	if err != nil {
 		fmt.Println(err)
@@ -99,9 +104,11 @@ func TestCertificateIsVerified(t *testing.T) {
 	}
 }
 
-func TestServerEndsWithItsProcess(t *testing.T) {
+// startChild has a process of its own start a server, kills the process, and returns the server's folder and pid.
+func startChild(t *testing.T, what string) (dir string, pid int) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+what)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +120,6 @@ func TestServerEndsWithItsProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dir string
-	var pid int
 	if _, err := fmt.Sscan(line, &dir, &pid); err != nil {
 		t.Fatalf("starting a server in the child: %s", line)
 	}
@@ -125,7 +130,12 @@ func TestServerEndsWithItsProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed, as asked
-	err = poll(20*time.Second, "the watchdog", func() bool {
+	return dir, pid
+}
+
+func TestServerEndsWithItsProcess(t *testing.T) {
+	dir, pid := startChild(t, "postgres")
+	err := poll(20*time.Second, "the watchdog", func() bool {
 		_, gone := os.Stat(dir)
 		return !alive(pid) && os.IsNotExist(gone)
 	})

@@ -66,7 +66,7 @@ func (s *Server) begetBy(ctx context.Context, primary *Server) error {
 	if err != nil {
 		return err
 	}
-	if err := s.certify(); err != nil {
+	if err := certify(s.Dir); err != nil {
 		return err
 	}
 	if err := primary.Restart(ctx); err != nil {

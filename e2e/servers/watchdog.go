@@ -30,13 +30,30 @@ done
 cd / && rm -rf "$1"
 `
 
-func watch(dir string) (*watchdog, error) {
+// kafkaWatchdog knows the brokers by where they run.
+const kafkaWatchdog = `
+trap '' HUP INT TERM
+while read -r order; do [ "$order" = release ] && exit; done
+for process in /proc/[0-9]*; do
+	[ "$(cat "$process/comm" 2>/dev/null)" = java ] || continue
+	case $(readlink "$process/cwd") in "$1"/*) kill -KILL "${process#/proc/}" ;; esac
+done
+left=50
+cd / && until rm -rf "$1" || [ $left = 0 ]; do # a dying broker may still write
+	left=$((left - 1))
+	sleep 0.1
+done
+`
+
+func watch(dir string) (*watchdog, error) { return startWatchdog(watchdogScript, dir) }
+
+func startWatchdog(script, dir string) (*watchdog, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making the watchdog's pipe: %w", err)
 	}
 	defer r.Close()
-	cmd := exec.Command("sh", "-c", watchdogScript, "watchdog", dir)
+	cmd := exec.Command("sh", "-c", script, "watchdog", dir)
 	cmd.Stdin = r
 	// Away from the terminal, whose signals are for us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
