@@ -13,6 +13,7 @@ import (
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sinks/file"
+	"github.com/rowferry/rowferry/sinks/kafka"
 	"github.com/rowferry/rowferry/sinks/null"
 	pgsink "github.com/rowferry/rowferry/sinks/postgres"
 	"github.com/rowferry/rowferry/sources"
@@ -58,6 +59,8 @@ func allConnectors() connectors {
 				file.Codes, file.NewStdout, func(c *file.StdoutConfig) string { return c.URL }),
 			targetOf(config.Kind{Name: "null", Title: "nowhere: decoded, summed and thrown away, for measuring", Schemes: []string{"null"}},
 				null.Codes, null.New, func(c *null.Config) string { return c.URL }),
+			targetOf(config.Kind{Name: "kafka", Title: "Kafka topics, 2.5 to 4.x, exactly once", Schemes: []string{"kafka"}},
+				kafka.Codes, kafka.New, func(c *kafka.Config) string { return c.URL }),
 		},
 	}
 }

@@ -107,7 +107,7 @@ func TestConfigurationsInDocs(t *testing.T) {
 func TestEveryConnectorLoads(t *testing.T) {
 	table := allConnectors()
 	schema := editorSchema(t)
-	urls := map[string]string{"postgres": "postgres://u@db.example.com/x", "file": "file:/x/y.jsonl", "stdout": "stdout:", "null": "null:"}
+	urls := map[string]string{"postgres": "postgres://u@db.example.com/x", "file": "file:/x/y.jsonl", "stdout": "stdout:", "null": "null:", "kafka": "kafka://k1:9092,k2"}
 	for _, target := range table.targets {
 		text := "version: 1\npipelines:\n  p:\n    source: { url: 'postgres://u@db.example.com/x', tables: { include: ['public.*'] } }\n    target: { url: '" + urls[target.Name] + "' }\n"
 		accepted(t, target.Name, text, schema)

@@ -80,7 +80,7 @@ var Codes = append([]fault.Code{
 		DataLost: "No.", Remedy: "correct the topic's settings, or name another topic in ledger.topic",
 	},
 	{
-		Name: "target.ledger_damaged", Title: "The ledger is not what it should be",
+		Name: "target.ledger_topic_damaged", Title: "The ledger is not what it should be",
 		Meaning:  "Records of the ledger were deleted or written by somebody else, so it cannot be told where the pipeline stands.",
 		DataLost: "Not by Rowferry: it stopped.",
 		Remedy:   "find who writes to the ledger's topic, or changed its settings\nor run `rowferry teardown` and copy again",

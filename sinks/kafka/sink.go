@@ -182,7 +182,7 @@ func (s *Sink) Forget(ctx context.Context, pipeline string) error {
 	}
 	defer func() { _ = k.Close() }()
 	_, found, err := s.inspect(ctx, k, pipeline)
-	if fault.Of(err).Code == "target.ledger_damaged" {
+	if fault.Of(err).Code == "target.ledger_topic_damaged" {
 		found, err = true, nil // this is how one gets rid of it
 	}
 	if err != nil || !found {

@@ -251,7 +251,7 @@ func (s *State) Verify(c sinks.Claim) error {
 
 // Damaged is the halt for a ledger that cannot be believed.
 func Damaged(err error) error {
-	return fault.Halt("target.ledger_damaged", err,
+	return fault.Halt("target.ledger_topic_damaged", err,
 		"look who writes to the ledger topic, or changed its cleanup.policy\n"+
 			"or remove what is left of the pipeline with `rowferry teardown` and copy again")
 }

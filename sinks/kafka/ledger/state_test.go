@@ -47,11 +47,11 @@ func TestStateRoundTrip(t *testing.T) {
 
 func TestDamage(t *testing.T) {
 	tests := []struct{ key, value, code string }{
-		{"position", "{", "target.ledger_damaged"},
+		{"position", "{", "target.ledger_topic_damaged"},
 		{"claim", `{"version":2}`, "target.ledger_version"},
-		{"other", "x", "target.ledger_damaged"},
-		{"topic/a", "x", "target.ledger_damaged"},
-		{"copy/a", "x", "target.ledger_damaged"},
+		{"other", "x", "target.ledger_topic_damaged"},
+		{"topic/a", "x", "target.ledger_topic_damaged"},
+		{"copy/a", "x", "target.ledger_topic_damaged"},
 	}
 	for _, tt := range tests {
 		s := NewState()
