@@ -298,15 +298,17 @@ func (f *flow) prepare(it *item) {
 	}
 }
 
+// errLate ends a call that took too long.
+var errLate = errors.New("the call took too long")
+
 // timed bounds one call of a connector. What outlives the limit is retried without end: the connectors have limits
 // of their own, this one is for a peer that neither answers nor goes away.
 func timed(ctx context.Context, limit time.Duration, call string, f func(context.Context) error) error {
-	late := fault.Wait("engine.call_timeout", fmt.Errorf("%s took longer than %s", call, limit))
-	bounded, cancel := context.WithTimeoutCause(ctx, limit, late)
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, errLate)
 	defer cancel()
 	err := f(bounded)
-	if err != nil && errors.Is(context.Cause(bounded), late) && gravity(err) == 0 {
-		return late
+	if err != nil && errors.Is(context.Cause(bounded), errLate) && gravity(err) == 0 {
+		return fault.Wait("engine.call_timeout", fmt.Errorf("%s took longer than %s", call, limit))
 	}
 	return err
 }
