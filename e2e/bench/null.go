@@ -117,9 +117,9 @@ func (st *stage) receive(ctx context.Context) (took, error) {
 	return r, st.drop(ctx, slot)
 }
 
-// seldom is how often the daemon is asked while it is far from the end: an answer takes time and memory of the daemon
-// that is measured.
-const seldom = 50 * time.Millisecond
+// seldom is how often the daemon is asked while it is far from the end, at full size: an answer takes time and memory
+// of the daemon that is measured.
+const seldom = 80 * time.Millisecond
 
 // null runs Rowferry into its null target and compares what that summed up. allocs is the heap allocations a row.
 func (st *stage) null(ctx context.Context, format string, want tally) (s sample, allocs float64, err error) {
@@ -131,7 +131,7 @@ func (st *stage) null(ctx context.Context, format string, want tally) (s sample,
 	var rows int64
 	r, err := st.ours(ctx, "null:", daemon.Settings{"format": format}, func(ctx context.Context, d *daemon.Daemon) (bool, error) {
 		if rows < int64(st.rows)*9/10 {
-			if err := sleep(ctx, seldom); err != nil {
+			if err := sleep(ctx, max(time.Duration(st.options.scale*float64(seldom)), seldom/4)); err != nil {
 				return false, err
 			}
 		}
