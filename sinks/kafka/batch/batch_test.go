@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go/protocol"
@@ -375,6 +377,7 @@ func BenchmarkAppend(b *testing.B) {
 			flush()
 			b.ReportAllocs()
 			b.SetBytes(int64(len(key) + len(value)))
+			before := cpu(b)
 			for b.Loop() {
 				if builder.SizeWith(&r) > 1<<20 {
 					flush()
@@ -382,8 +385,19 @@ func BenchmarkAppend(b *testing.B) {
 				builder.Append(&r)
 				value[10]++
 			}
+			b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		})
 	}
+}
+
+// cpu is what this process has used.
+func cpu(tb testing.TB) time.Duration {
+	tb.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func TestAllocations(t *testing.T) {

@@ -100,7 +100,7 @@ func (ch *channel) keepQuiet(ctx context.Context) error {
 // drop ends the connection.
 func (ch *channel) drop() {
 	if ch.link != nil {
-		ch.link.conn.Close()
+		_ = ch.link.conn.Close()
 	}
 	ch.mu.Lock()
 	ch.link, ch.open = nil, nil
@@ -113,7 +113,7 @@ func (ch *channel) shut() {
 	defer ch.mu.Unlock()
 	ch.gone = true
 	if ch.open != nil {
-		ch.open.conn.Close()
+		_ = ch.open.conn.Close()
 	}
 }
 

@@ -7,18 +7,20 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go/sasl"
 
+	"github.com/rowferry/rowferry/e2e/proxy"
 	"github.com/rowferry/rowferry/e2e/servers"
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks/kafka/cluster"
 )
 
-// real returns a broker of a version and a name nothing else uses, which topic and transactional id may begin with.
-func real(t *testing.T, version string) (b *bed, prefix string, k *servers.Kafka) {
+// onBroker returns a broker of a version and a name nothing else uses, which topic and transactional id may begin with.
+func onBroker(t *testing.T, version string) (b *bed, prefix string, k *servers.Kafka) {
 	t.Helper()
 	k = servers.KafkaForTest(t, version)
 	return &bed{TB: t, seeds: strings.Split(k.Addr(), ",")}, k.Prefix(t), k
@@ -29,7 +31,7 @@ var versions = []string{servers.KafkaNewest, servers.KafkaOldest}
 func TestBrokerTransactions(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			b, prefix, k := real(t, version)
+			b, prefix, k := onBroker(t, version)
 			k.CreateTopic(t, prefix+"t", 3)
 			ctx := b.limit()
 			p := b.producer(Config{TransactionalID: prefix + "x"})
@@ -55,13 +57,13 @@ func TestBrokerTransactions(t *testing.T) {
 func TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			b, prefix, k := real(t, version)
+			b, prefix, k := onBroker(t, version)
 			const partitions = 8 // each has an end to be written
 			k.CreateTopic(t, prefix+"t", partitions)
 			ctx := b.limit()
 			p := b.producer(Config{TransactionalID: prefix + "x"})
 			var want []string
-			for i := range 60 {
+			for i := range 40 {
 				value := fmt.Sprintf("%d-%v", i, i%2 == 0)
 				var batches []Batch
 				for number := range int32(partitions) {
@@ -87,7 +89,7 @@ func TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd(t *testing.T) {
 func TestBrokerFencesTheOlderProducer(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			b, prefix, k := real(t, version)
+			b, prefix, k := onBroker(t, version)
 			k.CreateTopic(t, prefix+"t", 1)
 			ctx := b.limit()
 			old := b.producer(Config{TransactionalID: prefix + "x"})
@@ -117,7 +119,7 @@ func TestBrokerAbortsWhatIsTooOld(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the broker looks for old transactions every ten seconds")
 	}
-	b, prefix, k := real(t, servers.KafkaNewest)
+	b, prefix, k := onBroker(t, servers.KafkaNewest)
 	k.CreateTopic(t, prefix+"t", 1)
 	ctx := b.limit()
 	cfg := Config{TransactionalID: prefix + "x", TransactionTimeout: time.Second}
@@ -138,7 +140,7 @@ func TestBrokerAbortsWhatIsTooOld(t *testing.T) {
 func TestBrokerRenews(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			b, prefix, k := real(t, version)
+			b, prefix, k := onBroker(t, version)
 			k.CreateTopic(t, prefix+"t", 1)
 			ctx := b.limit()
 			now := time.Now()
@@ -158,6 +160,82 @@ func TestBrokerRenews(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBrokerBehindABadNetwork resets connections again and again and lets each packet take its time. What was sent twice
+// must be there once, in order, and whole transactions only.
+func TestBrokerBehindABadNetwork(t *testing.T) {
+	k := servers.KafkaForTest(t, servers.KafkaNewest)
+	prefix := k.Prefix(t)
+	k.CreateTopic(t, prefix+"t", 2)
+	b := &bed{TB: t, seeds: strings.Split(k.Addr(), ",")}
+	network := k.ProxyForTest(t)
+	network[0].Set(proxy.ToClient, proxy.Toxic{Delay: 10 * time.Millisecond})
+	network[0].Set(proxy.ToServer, proxy.Toxic{Delay: 10 * time.Millisecond})
+	ctx := b.limit()
+	p := New(b.cluster(cluster.Config{Brokers: []string{k.AddrOf(servers.KafkaProxied)}}), Config{TransactionalID: prefix + "x"})
+	b.must(p.Init(ctx))
+	stop := make(chan struct{})
+	resets := 0
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(150 * time.Millisecond):
+				network[0].Reset()
+				resets++
+			}
+		}
+	})
+	var want []string
+	first := p.Session()
+	for i := range 40 {
+		var batches []Batch
+		for part := range 4 {
+			value := fmt.Sprintf("%d.%d", i, part)
+			batches = append(batches, one(prefix+"t", 0, value), one(prefix+"t", 1, value))
+			want = append(want, value)
+		}
+		b.must(p.Produce(ctx, batches[:4]))
+		b.must(p.Produce(ctx, batches[4:]))
+		b.must(p.Commit(ctx))
+	}
+	close(stop)
+	wg.Wait()
+	b.want(prefix+"t", "0: "+strings.Join(want, " "), "1: "+strings.Join(want, " "))
+	if resets == 0 || p.Session() == first {
+		t.Errorf("%d resets, session still %+v", resets, first)
+	}
+}
+
+// TestBrokersThatDie kills a broker that leads a partition, and starts it again, while transactions go on.
+func TestBrokersThatDie(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three brokers")
+	}
+	k := servers.StartKafkaForTest(t, servers.KafkaOptions{Brokers: 3})
+	k.CreateTopic(t, "t", 3, "min.insync.replicas=2")
+	b := &bed{TB: t, seeds: strings.Split(k.Addr(), ",")}
+	ctx := b.long()
+	p := b.producer(Config{TransactionalID: "x"})
+	var want []string
+	node := k.Leader(t, "t", 0)
+	for i := range 20 {
+		switch i {
+		case 5:
+			b.must(k.KillBroker(node))
+		case 15:
+			b.must(k.StartBroker(ctx, node))
+		}
+		value := fmt.Sprint(i)
+		b.must(p.Produce(ctx, []Batch{one("t", 0, value), one("t", 1, value), one("t", 2, value)}))
+		b.must(p.Commit(ctx))
+		want = append(want, value)
+	}
+	all := strings.Join(want, " ")
+	b.want("t", "0: "+all, "1: "+all, "2: "+all)
 }
 
 // TestBrokerLogins logs in by every mechanism, with and without TLS, with right and wrong passwords.

@@ -44,6 +44,13 @@ func (b *bed) limit() context.Context {
 	return ctx
 }
 
+// long is limit for tests in which brokers come and go.
+func (b *bed) long() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	b.Cleanup(cancel)
+	return ctx
+}
+
 // cluster connects to the brokers until the test ends.
 func (b *bed) cluster(cfg cluster.Config) *cluster.Cluster {
 	if cfg.Brokers == nil {

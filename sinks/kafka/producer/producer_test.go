@@ -319,13 +319,15 @@ func TestCommitCancelled(t *testing.T) {
 	p := b.producer(Config{TransactionalID: "x"})
 	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "a")}))
 	ctx, cancel := context.WithCancel(b.limit())
+	hold := make(chan struct{})
 	b.fake.ControlKey(int16(keyEnd), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cancel()
-		b.fake.SleepControl(func() { time.Sleep(100 * time.Millisecond) })
+		b.fake.SleepControl(func() { <-hold })
 		return nil, nil, false
 	})
 	begun := time.Now()
 	err := p.Commit(ctx)
+	close(hold)
 	if fault.ClassOf(err) != fault.OutcomeUnknown || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want an unknown outcome for the context was cancelled", err)
 	}
