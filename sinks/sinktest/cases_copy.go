@@ -203,25 +203,29 @@ func closeLeavesNothing(r *run) {
 	if err := goleak.Find(ignore); err != nil {
 		r.fatalf("goroutines left behind: %v", err)
 	}
-	ctx, cancel := r.context()
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond) // what a library closes in the background may be closed late
-	defer tick.Stop()
-	for openFiles(r) > before && ctx.Err() == nil {
-		<-tick.C
-	}
-	if after := openFiles(r); after > before {
-		r.fatalf("descriptors: got %d open, want %d as before", after, before)
-	}
+	noMoreFiles(r, before, "after Close")
 	c := claim
 	c.Source = "test:other"
 	if _, _, err := r.tryOpen(c); fault.ClassOf(err) != fault.Terminal {
 		r.fatalf("Open by another source: got %v, want a halt", err)
 	}
-	if after := openFiles(r); after > before {
-		r.fatalf("descriptors after a refused Open: got %d open, want %d", after, before)
-	}
+	noMoreFiles(r, before, "after a refused Open")
 	r.reopen()
+}
+
+// noMoreFiles waits until no more descriptors are open than before: what a library, or a server in this process,
+// closes in the background may be closed late.
+func noMoreFiles(r *run, before int, when string) {
+	ctx, cancel := r.context()
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for openFiles(r) > before && ctx.Err() == nil {
+		<-tick.C
+	}
+	if after := openFiles(r); after > before {
+		r.fatalf("descriptors %s: got %d open, want %d", when, after, before)
+	}
 }
 
 // openFiles counts this process' descriptors.
