@@ -46,6 +46,7 @@ type Cluster struct {
 	layout       protocol.Cluster
 	wanted       map[string]bool // topics to ask metadata for
 	asked        time.Time       // of the layout; zero when there is none
+	answered     string          // the address that told the layout
 	brokers      map[string]*broker
 	coordinators map[coordinator]int32
 	throttled    time.Duration

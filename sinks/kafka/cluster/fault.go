@@ -15,8 +15,11 @@ import (
 	"github.com/rowferry/rowferry/schema/fault"
 )
 
-// TransactionAbortable is an error of brokers since 4.0 that the library does not name.
-const TransactionAbortable kafka.Error = 120
+// Errors that the library does not name, or names otherwise.
+const (
+	OperationNotAttempted kafka.Error = 55  // because of another partition in the same request
+	TransactionAbortable  kafka.Error = 120 // of brokers since 4.0
+)
 
 // Reaction is what a producer does about an error code of a broker.
 type Reaction uint8
@@ -46,7 +49,8 @@ func React(e kafka.Error) Reaction {
 	switch e {
 	case kafka.InvalidMessage, // a checksum: bytes were changed on their way
 		kafka.RequestTimedOut, kafka.NetworkException, kafka.GroupLoadInProgress, kafka.NotEnoughReplicas,
-		kafka.NotEnoughReplicasAfterAppend, kafka.ConcurrentTransactions, kafka.ThrottlingQuotaExceeded:
+		kafka.NotEnoughReplicasAfterAppend, kafka.ConcurrentTransactions, kafka.ThrottlingQuotaExceeded,
+		OperationNotAttempted:
 		return Repeat
 	case kafka.UnknownTopicOrPartition, // a broker that has just become leader, or a topic just made
 		kafka.LeaderNotAvailable, kafka.NotLeaderForPartition, kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable,
@@ -84,7 +88,7 @@ func Classify(err error) error {
 	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
 		return fault.Halt("target.auth", err, remedyAuth)
 	case kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed,
-		kafka.TransactionalIDAuthorizationFailed, kafka.BrokerAuthorizationFailed, kafka.SecurityDisabled:
+		kafka.TransactionalIDAuthorizationFailed, kafka.SecurityDisabled:
 		return fault.Halt("target.acl", err, remedyACL)
 	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge, kafka.InvalidMessageSize:
 		return fault.Halt("target.record_too_large", err, remedySize)

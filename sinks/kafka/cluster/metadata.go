@@ -98,12 +98,7 @@ func (c *Cluster) Refresh(ctx context.Context) error {
 	for name := range c.wanted {
 		names = append(names, name)
 	}
-	addresses := slices.Clone(c.cfg.Brokers)
-	for _, b := range c.layout.Brokers {
-		if a := addressOf(b); !slices.Contains(addresses, a) {
-			addresses = append(addresses, a)
-		}
-	}
+	addresses := c.addresses()
 	c.mu.Unlock()
 	slices.Sort(names)
 
@@ -122,6 +117,25 @@ func (c *Cluster) Refresh(ctx context.Context) error {
 		return errors.New("no broker is configured")
 	}
 	return fmt.Errorf("reading the cluster's metadata: %w", worst(all))
+}
+
+// addresses are all that are known, in the order to ask them: first who answered last, because it may take long to find
+// out that another does not. mu is held.
+func (c *Cluster) addresses() []string {
+	var all []string
+	add := func(a string) {
+		if a != "" && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	add(c.answered)
+	for _, a := range c.cfg.Brokers {
+		add(a)
+	}
+	for _, b := range c.layout.Brokers {
+		add(addressOf(b))
+	}
+	return all
 }
 
 // learn takes an answer over.
@@ -153,7 +167,7 @@ func (c *Cluster) learn(address string, res *metadata.Response) error {
 		return connectError(address, fmt.Errorf("the broker belongs to cluster %s, others to %s",
 			layout.ClusterID, c.layout.ClusterID))
 	}
-	c.layout, c.asked = layout, time.Now()
+	c.layout, c.asked, c.answered = layout, time.Now(), address
 	c.closeGone()
 	return nil
 }

@@ -71,10 +71,7 @@ func (c *Cluster) any(ctx context.Context, req protocol.Message) (protocol.Messa
 	}
 	var all []error
 	c.mu.Lock()
-	addresses := make([]string, 0, len(c.layout.Brokers))
-	for _, b := range c.layout.Brokers {
-		addresses = append(addresses, addressOf(b))
-	}
+	addresses := c.addresses()
 	c.mu.Unlock()
 	for _, address := range addresses {
 		res, err := c.send(ctx, address, control, req)

@@ -408,6 +408,34 @@ func TestNothingBeforeItsPartitionIsConfirmed(t *testing.T) {
 	b.want("t", "0: a b", "1: c")
 }
 
+// TestPartitionsThatWereNotAttempted refuses one of several partitions: all the others are answered with an error that
+// says nothing.
+func TestPartitionsThatWereNotAttempted(t *testing.T) {
+	for _, tt := range []struct {
+		err  *kerr.Error
+		want fault.Class
+	}{{kerr.UnknownTopicOrPartition, fault.Retryable}, {kerr.TopicAuthorizationFailed, fault.Terminal}} {
+		b := fake(t)
+		p := b.producer(Config{TransactionalID: "x"})
+		b.fake.ControlKey(int16(keyAdd), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			res := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
+			topic := kmsg.NewAddPartitionsToTxnResponseTopic()
+			topic.Topic = "t"
+			for number, e := range []*kerr.Error{kerr.OperationNotAttempted, tt.err, kerr.OperationNotAttempted} {
+				r := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
+				r.Partition, r.ErrorCode = int32(number), e.Code
+				topic.Partitions = append(topic.Partitions, r)
+			}
+			res.Topics = append(res.Topics, topic)
+			return res, nil, true
+		})
+		err := p.Produce(b.limit(), []Batch{one("t", 0, "a"), one("t", 1, "b"), one("t", 2, "c")})
+		if fault.ClassOf(err) != tt.want || tt.want == fault.Retryable && err != nil {
+			t.Errorf("%s: got %v", tt.err.Message, err)
+		}
+	}
+}
+
 func TestIdleProducersAreRenewed(t *testing.T) {
 	b := fake(t)
 	now := time.Now()

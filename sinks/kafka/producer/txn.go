@@ -69,15 +69,9 @@ func (p *Producer) addPartitions(ctx context.Context, missing []partition) error
 		if err != nil {
 			return fmt.Errorf("adding partitions to the transaction: %w", err)
 		}
-		confirmed := map[partition]bool{}
-		for _, topic := range msg.(*addpartitionstotxn.Response).Results {
-			for _, r := range topic.Results {
-				which := partition{topic: topic.Name, number: r.PartitionIndex}
-				if err := asError(r.ErrorCode); err != nil {
-					return fmt.Errorf("adding %v to the transaction: %w", which, err)
-				}
-				confirmed[which] = true
-			}
+		confirmed, err := confirmations(msg.(*addpartitionstotxn.Response))
+		if err != nil {
+			return err
 		}
 		for _, which := range missing {
 			if !confirmed[which] {
@@ -89,6 +83,27 @@ func (p *Producer) addPartitions(ctx context.Context, missing []partition) error
 		}
 		return nil
 	})
+}
+
+// confirmations are the partitions an answer confirms, or the error of the one it does not. All or none are added, and
+// the others are answered with OperationNotAttempted, which says nothing.
+func confirmations(res *addpartitionstotxn.Response) (map[partition]bool, error) {
+	confirmed := map[partition]bool{}
+	var refused error
+	for _, topic := range res.Results {
+		for _, r := range topic.Results {
+			which := partition{topic: topic.Name, number: r.PartitionIndex}
+			err := asError(r.ErrorCode)
+			if err == nil {
+				confirmed[which] = true
+				continue
+			}
+			if refused == nil || errors.Is(refused, cluster.OperationNotAttempted) {
+				refused = fmt.Errorf("adding %v to the transaction: %w", which, err)
+			}
+		}
+	}
+	return confirmed, refused
 }
 
 // addRequest asks to add partitions.
