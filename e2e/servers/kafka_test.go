@@ -107,9 +107,6 @@ func (h throttleHook) OnBrokerThrottle(_ kgo.BrokerMetadata, d time.Duration, _ 
 
 func TestKafkaProxy(t *testing.T) {
 	k := KafkaForTest(t, KafkaNewest)
-	if k.given != "" {
-		t.Skip("a Kafka that was given is not behind proxies")
-	}
 	topic := k.Prefix(t) + "events"
 	k.CreateTopic(t, topic, 1)
 	p := k.ProxyForTest(t)[0]

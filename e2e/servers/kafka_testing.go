@@ -77,11 +77,11 @@ func (k *Kafka) Prefix(tb testing.TB) string {
 
 // ProxyForTest puts a proxy before each broker for the length of a test, that of node n at n-1. Clients that come by
 // AddrOf(KafkaProxied) are sent to the other brokers' proxies, too; brokers talk to each other past them. One test at
-// a time can have the proxies of a shared Kafka; a given one has none.
+// a time can have the proxies of a shared Kafka; a given one has none, and the test is skipped.
 func (k *Kafka) ProxyForTest(tb testing.TB) []*proxy.Proxy {
 	tb.Helper()
 	if k.given != "" {
-		tb.Fatal("a given Kafka sends its clients past any proxy: start one")
+		tb.Skip("a Kafka that was given sends its clients past any proxy")
 	}
 	var proxies []*proxy.Proxy
 	for _, b := range k.brokers {
