@@ -312,6 +312,41 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestPublicationMadeByHandStays: after a crash between the ledger's record and the making, somebody may make a publication
+// of the same name. It is theirs.
+func TestPublicationMadeByHandStays(t *testing.T) {
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	servers.Exec(t, url, `CREATE TABLE t (id int PRIMARY KEY)`)
+	s := newSource(t, url, nil)
+	r := newReader(t)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(func() bool { return len(r.made) > 0 })
+	r.close()
+	made := r.made
+	servers.Exec(t, url, `CREATE PUBLICATION `+quoteName(s.cfg.Publication.Name)+` FOR TABLE t`)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(r.streaming)
+	left, err := s.Leftovers(within(t, 30*time.Second), made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []sources.Leftover{{Name: "slot:" + s.cfg.Slot.Name, SQL: "SELECT pg_drop_replication_slot('" + s.cfg.Slot.Name + "')"}}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Errorf("leftovers (-want +got):\n%s", diff)
+	}
+	if err := s.Remove(within(t, 30*time.Second), sources.Leftover{Name: "publication:" + s.cfg.Publication.Name}); err != nil {
+		t.Error(err)
+	}
+	if n := value(t, url, `SELECT count(*)::text FROM pg_publication`); n != "1" {
+		t.Error("a publication made by hand was dropped")
+	}
+	r.close()
+}
+
 func TestCheckChangesNothingAndPrintsTheSQL(t *testing.T) {
 	for _, major := range []int{14, 15, 18} {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
@@ -338,7 +373,8 @@ func TestCheckChangesNothingAndPrintsTheSQL(t *testing.T) {
 				text += f.Text + "\n"
 			}
 			want := `ALTER TABLE ONLY "public"."u" REPLICA IDENTITY FULL;` + "\n" + `CREATE PUBLICATION "` + s.cfg.Publication.Name +
-				`" FOR TABLE ONLY "public"."t", ONLY "public"."u" WITH (publish_via_partition_root = true);`
+				`" FOR TABLE ONLY "public"."t", ONLY "public"."u" WITH (publish_via_partition_root = true); COMMENT ON PUBLICATION "` + s.cfg.Publication.Name +
+				`" IS 'made by rowferry for slot ` + s.cfg.Slot.Name + `';`
 			if diff := cmp.Diff(want, sql); diff != "" {
 				t.Errorf("SQL (-want +got):\n%s", diff)
 			}

@@ -131,9 +131,13 @@ func (p *planner) plan() *plan {
 			fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;\n-- or, as the owner of the tables\n%s;",
 				quoteName(p.rights.database), quoteName(p.rights.role), create))
 	}
-	made.sql = append(made.sql, create)
+	made.sql = append(made.sql, create+"; COMMENT ON PUBLICATION "+quoteName(p.cfg.Publication.Name)+" IS "+quoteLiteral(p.cfg.madeMark()))
 	return made
 }
+
+// madeMark is the comment on a publication that Rowferry made, written with it. The ledger names a publication before it
+// is made; only the mark tells whether what is there by that name later is ours to drop.
+func (c *Config) madeMark() string { return "made by rowferry for slot " + c.Slot.Name }
 
 // refuse adds a problem.
 func (p *plan) refuse(name, code, text, fix string) {
@@ -280,7 +284,7 @@ func listed(names []string) string {
 func (p *plan) execute(ctx context.Context, s *Source, conn *pgx.Conn) error {
 	for _, sql := range p.sql {
 		s.log.Info().Str("sql", shortened(sql)).Msg("altering the source as configured")
-		if _, err := conn.Exec(ctx, sql); err != nil {
+		if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil { // several at once are one transaction
 			return classify(fmt.Errorf("running %s: %w", shortened(sql), err))
 		}
 	}

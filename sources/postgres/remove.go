@@ -26,7 +26,7 @@ func (s *Source) Leftovers(ctx context.Context, made []string) ([]sources.Leftov
 		if err != nil {
 			return nil, err
 		}
-		exists, err := objectExists(ctx, conn, kind, object)
+		exists, err := s.objectExists(ctx, conn, kind, object)
 		if err != nil {
 			return nil, err
 		}
@@ -55,14 +55,24 @@ func removal(kind, object string) (string, error) {
 		"use the version that wrote the ledger, or drop the object by hand")
 }
 
-// objectExists tells whether a slot or a publication is there.
-func objectExists(ctx context.Context, conn *pgx.Conn, kind, object string) (bool, error) {
-	sql := "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database())"
-	if kind == "publication" {
-		sql = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)"
-	}
+// objectExists tells whether a slot, or a publication that Rowferry made, is there. The ledger names what is about to be
+// made: after a crash, somebody else may have made a publication of that name.
+func (s *Source) objectExists(ctx context.Context, conn *pgx.Conn, kind, object string) (bool, error) {
 	var exists bool
-	if err := conn.QueryRow(ctx, sql, object).Scan(&exists); err != nil {
+	var err error
+	if kind == "publication" {
+		var foreign bool
+		err = conn.QueryRow(ctx, `SELECT count(*) > 0, count(*) FILTER (WHERE obj_description(oid, 'pg_publication') IS DISTINCT FROM $2) > 0
+			FROM pg_publication WHERE pubname = $1`, object, s.cfg.madeMark()).Scan(&exists, &foreign)
+		if err == nil && foreign {
+			s.log.Info().Str("publication", object).Msg("the publication stays: it does not have the comment of one that Rowferry made")
+			return false, nil
+		}
+	} else {
+		err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database())`,
+			object).Scan(&exists)
+	}
+	if err != nil {
 		return false, classify(fmt.Errorf("looking for %s %s: %w", kind, object, err))
 	}
 	return exists, nil
@@ -89,7 +99,7 @@ func (s *Source) Remove(ctx context.Context, l sources.Leftover) error {
 			return fault.Wait("source.slot_active", fmt.Errorf("slot %s is read by %s: stop it first", object, slot.reader()))
 		}
 	}
-	exists, err := objectExists(ctx, conn, kind, object)
+	exists, err := s.objectExists(ctx, conn, kind, object)
 	if err != nil || !exists {
 		return err
 	}
