@@ -182,9 +182,9 @@ func copyFault(err error) error {
 	return classify(err)
 }
 
-// check compares the table's storage in the snapshot with the one now. TRUNCATE and rewriting ALTER do not wait
-// for old snapshots: a COPY that comes after one reads an empty or a rewritten table. While this transaction runs
-// no other can, because the COPY's lock is held.
+// check compares the table's storage and the names of its columns in the snapshot with those of now. TRUNCATE and ALTER
+// do not wait for old snapshots: a COPY that comes after one reads an empty or a rewritten table, or another column of
+// the same name. While this transaction runs no other can, because the COPY's lock is held.
 func (r *copyRange) check(ctx context.Context, tx pgx.Tx) error {
 	var same bool
 	err := tx.QueryRow(ctx, copyCheckSQL, r.leaf.oid, quoteTable(r.leaf.schema, r.leaf.name)).Scan(&same)
@@ -193,7 +193,7 @@ func (r *copyRange) check(ctx context.Context, tx pgx.Tx) error {
 	}
 	if err != nil || !same {
 		return fault.Wait("source.copy_changed",
-			fmt.Errorf("table %s was truncated or rewritten since the copy began", r.table.version.table))
+			fmt.Errorf("table %s was truncated, rewritten or given other columns since the copy began", r.table.version.table))
 	}
 	return nil
 }

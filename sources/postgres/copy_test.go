@@ -217,6 +217,8 @@ func TestTableChangesDuringTheCopy(t *testing.T) {
 		{"drop", `DROP TABLE t`},
 		{"drop column", `ALTER TABLE t DROP COLUMN v`},
 		{"rename", `ALTER TABLE t RENAME TO t3`},
+		{"columns swapped", `ALTER TABLE t RENAME id TO x; ALTER TABLE t RENAME v TO id; ALTER TABLE t RENAME x TO v`},
+		{"column made again", `ALTER TABLE t DROP v; ALTER TABLE t ADD v text DEFAULT 'new'`},
 		{"swap", `ALTER TABLE t RENAME TO t3; ALTER TABLE t2 RENAME TO t; ALTER TABLE t3 RENAME TO t2`},
 	}
 	for _, test := range tests {
