@@ -119,6 +119,16 @@ func classifyServer(err error, pg *pgconn.PgError) error {
 	return err
 }
 
+// historyFault marks an error of asking for a timeline's history, whose file can be missing where the log is not: in a
+// backup without it, or after a cleanup by hand.
+func historyFault(err error) error {
+	var server *pgconn.PgError
+	if errors.As(err, &server) && server.Code == "58P01" {
+		return fault.Halt("source.timeline_history", redact(err, server), remedyHistory)
+	}
+	return classify(err)
+}
+
 // redact swaps the server's error in err's chain for one whose text holds no values.
 func redact(err error, pg *pgconn.PgError) error {
 	var done serverError
@@ -153,6 +163,8 @@ const (
 	remedyWALLevel    = "ALTER SYSTEM SET wal_level = logical;\nrestart the source server"
 	remedyRowSecurity = "ALTER ROLE rowferry BYPASSRLS;  -- as a superuser: row-level security would hide rows from the copy"
 	remedyPrivilege   = "grant what the server's message names; `rowferry check` prints the statements"
-	remedyInRecovery  = "name the primary in the source's url; reading from a standby needs Postgres 16 or later, " +
+	remedyHistory     = "put the file of that timeline's history (NNNNNNNN.history) back into the server's pg_wal,\n" +
+		"from the archive or from another server of the cluster, and restart the pipeline: nothing else is lost"
+	remedyInRecovery = "name the primary in the source's url; reading from a standby needs Postgres 16 or later, " +
 		"and a publication made on the primary"
 )

@@ -406,6 +406,15 @@ func TestPromotedServer(t *testing.T) {
 	ahead.held, ahead.state = lost.encode(), r.state
 	wantFault(t, ahead.fails(s), "source.behind", fault.Terminal)
 
+	history := filepath.Join(filepath.Dir(signal), "pg_wal", "00000002.history")
+	if err := os.Rename(history, history+".away"); err != nil {
+		t.Fatal(err)
+	}
+	wantFault(t, r.open(s), "source.timeline_history", fault.Terminal)
+	if err := os.Rename(history+".away", history); err != nil {
+		t.Fatal(err)
+	}
+
 	before := len(r.log)
 	if err := r.open(s); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 func leftAt(ctx context.Context, c *pgconn.PgConn, now, earlier uint32) (LSN, error) {
 	answer, err := pglogrepl.TimelineHistory(ctx, c, int32(now))
 	if err != nil {
-		return 0, classify(fmt.Errorf("reading the history of timeline %d: %w", now, err))
+		return 0, historyFault(fmt.Errorf("reading the history of timeline %d: %w", now, err))
 	}
 	left, err := parseHistory(string(answer.Content), earlier)
 	if err != nil {
