@@ -29,7 +29,7 @@ type Change struct {
 	// Offset is where the change stands in the source's log (a Postgres LSN). It is for readers and messages:
 	// within one key it never falls, between transactions it has no order.
 	Offset   uint64
-	Previous *Table    // OpSchema: nil when the table is new
+	Previous *Table    // OpSchema: nil when the table is new; no more than its names where that is all that is known
 	Truncate *Truncate // OpTruncate
 }
 

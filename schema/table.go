@@ -34,6 +34,16 @@ type Column struct {
 	Always    bool  // an identity column that refuses given values unless overridden
 	Ident     bool  // part of the replica identity: present in before images
 	KeyPart   int16 // 1-based place in the primary key, 0 when not part of it
+	// Initial is what rows hold here that are older than the column. It is no part of the definition: a target that
+	// gains the column needs it once, and the source forgets it when it rewrites the table.
+	Initial Initial
+}
+
+// Initial is the value of a column in the rows that were there before it. The zero value says that it is not known, or that
+// those rows have different ones.
+type Initial struct {
+	Known bool
+	Text  *string // the canonical text; nil for NULL
 }
 
 // Table is one version of a table's definition. It is immutable once a change refers to it: equal pointers mean
@@ -43,7 +53,7 @@ type Table struct {
 	Name     string
 	Columns  []Column
 	Identity Identity
-	// Version is a hash of everything above, so the same definition has the same version wherever it is seen.
+	// Version is a hash of everything above but initial values, so the same definition has the same version wherever it is seen.
 	Version string
 }
 

@@ -23,6 +23,11 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 		if previous != nil && (previous.Schema != t.Schema || previous.Name != t.Name) {
 			return nil, renamedTable(t, previous)
 		}
+		if previous != nil {
+			return nil, fault.Halt("target.table_missing", fmt.Errorf("table %s is gone from the target", t),
+				"restore the table with its rows; an empty one in its place would lack them,\n"+
+					"or `rowferry teardown` the pipeline and copy again")
+		}
 		if !l.w.cfg.Tables.Create {
 			return nil, fault.Halt("target.table_missing", fmt.Errorf("the target has no table %s", t),
 				"create it as the source has it (pg_dump --schema-only --table='"+t.String()+"'),\n"+
@@ -36,13 +41,18 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 	if err != nil {
 		return nil, fmt.Errorf("looking at table %s: %w", t, err)
 	}
+	if previous != nil {
+		if err := changedHands(t, previous, r); err != nil {
+			return nil, err
+		}
+	}
 	p, err := newPlan(t, r)
 	var missing *apply.MissingError
 	if !errors.As(err, &missing) {
 		return p, err
 	}
 	may := l.w.cfg.SchemaChanges == "add_columns"
-	if may && previous != nil {
+	if may && previous != nil && len(previous.Columns) > 0 {
 		if gone := vanished(t, previous); len(gone) > 0 {
 			return nil, renamedColumns(t, gone, missing)
 		}
@@ -52,14 +62,11 @@ func (l *lane) adopt(ctx context.Context, t, previous *schema.Table) (*plan, err
 			return nil, fmt.Errorf("looking at table %s: %w", t, err)
 		}
 	}
-	if may {
-		may, err = l.holds(ctx, r, t, missing.Columns)
-		if err != nil {
-			return nil, fmt.Errorf("looking at table %s: %w", t, err)
-		}
-	}
 	if !may {
 		return nil, l.mismatch(ctx, missing)
+	}
+	if err := l.initials(ctx, r, missing); err != nil {
+		return nil, err
 	}
 	if err := l.addColumns(ctx, t, missing.Columns); err != nil {
 		return nil, fmt.Errorf("adding columns to %s: %w", t, err)
@@ -82,6 +89,39 @@ func renamedTable(t, previous *schema.Table) error {
 	}
 	return fault.Halt("target.table_missing",
 		fmt.Errorf("the source renamed table %s to %s, and the target has no table of that name", previous, t), remedy)
+}
+
+// changedHands halts when a name passed from one column to another. Columns never change their order: a new one is the last. So
+// two that stand the other way round than before have swapped their names, or one was dropped and added again, and the rows
+// that are there have the values of another column. It was done at the target as well if its columns stand like that, too.
+func changedHands(t, previous *schema.Table, r *relation) error {
+	var before, here []string
+	for i := range previous.Columns {
+		before = append(before, previous.Columns[i].Name)
+	}
+	for i := range r.columns {
+		here = append(here, r.columns[i].name)
+	}
+	var last string
+	highest := -1
+	for i := range t.Columns {
+		name := t.Columns[i].Name
+		at := slices.Index(before, name)
+		if at < 0 || t.Columns[i].Generated {
+			continue
+		}
+		if at < highest && slices.Index(here, name) < slices.Index(here, last) {
+			return fault.Halt("target.schema_mismatch",
+				fmt.Errorf("columns %s and %s of table %s changed places at the source: a name passed from one to the other, or one was dropped and added again",
+					schema.QuoteName(name), schema.QuoteName(last), t),
+				"do the same at the target: swap the names of its columns (ALTER TABLE … RENAME COLUMN …),\n"+
+					"or drop the column, add it again and give it the source's values;\nor `rowferry teardown` the pipeline and copy again")
+		}
+		if at > highest {
+			highest, last = at, name
+		}
+	}
+	return nil
 }
 
 // vanished lists the columns of previous that t does not have.
@@ -120,19 +160,46 @@ func gained(t, previous *schema.Table, columns []int) bool {
 	return true
 }
 
-// holds tells whether the table's rows are right without values for the columns. A column that is NOT NULL at the
-// source came with a default for the rows that were there; no change says so, and the target must be told by hand.
-func (l *lane) holds(ctx context.Context, r *relation, t *schema.Table, columns []int) (bool, error) {
-	needed := func(i int) bool { return t.Columns[i].NotNull }
-	if !slices.ContainsFunc(columns, needed) {
-		return true, nil
+// initials halts when the target has rows that need a value for a new column which nobody knows: that of a default which was
+// computed for each row, or one that the source has forgotten.
+func (l *lane) initials(ctx context.Context, r *relation, missing *apply.MissingError) error {
+	t := missing.Table
+	unknown := slices.DeleteFunc(slices.Clone(missing.Columns), func(i int) bool { return t.Columns[i].Initial.Known })
+	if len(unknown) == 0 {
+		return nil
 	}
 	name := quoteTable(t.Schema, t.Name)
 	if !r.partitioned {
 		name = "ONLY " + name
 	}
 	rows, err := l.rows(ctx, "SELECT FROM "+name+" LIMIT 1")
-	return len(rows) == 0, err
+	if err != nil {
+		return fmt.Errorf("looking at table %s: %w", t, err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	remedy := "add the column at the target, and give the rows that are there the values they have at the source:"
+	for _, i := range unknown {
+		typ, err := l.typeFor(ctx, &t.Columns[i])
+		if err != nil {
+			return err
+		}
+		remedy += "\n" + addColumn(t, i, typ) + ";"
+	}
+	return fault.Halt("target.schema_mismatch",
+		fmt.Errorf("%w; what the rows that are there hold in %s cannot be known: the source computed a default for each of them, or rewrote the table since",
+			missing, columnNames(t, unknown)),
+		remedy+"\nor `rowferry teardown` the pipeline, empty its target tables, and copy again")
+}
+
+// columnNames lists columns for a message.
+func columnNames(t *schema.Table, columns []int) string {
+	names := make([]string, len(columns))
+	for n, i := range columns {
+		names[n] = schema.QuoteName(t.Columns[i].Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // neverHad tells whether the target's table cannot have had the columns it lacks, so that the source must have gained
@@ -175,7 +242,17 @@ func addColumn(t *schema.Table, i int, typ string) string {
 	return "ALTER TABLE " + quoteTable(t.Schema, t.Name) + " ADD COLUMN " + quoteName(t.Columns[i].Name) + " " + typ
 }
 
-// addColumns alters the target's table inside the transaction that brings the first rows with the columns.
+// initialColumn is the statements that add one column with a value for the rows that are there. Values of new rows come
+// from the source alone.
+func initialColumn(t *schema.Table, i int, typ, text string) []string {
+	return []string{
+		addColumn(t, i, typ) + " DEFAULT CAST(" + quoteLiteral(text) + " AS " + typ + ")",
+		"ALTER TABLE " + quoteTable(t.Schema, t.Name) + " ALTER COLUMN " + quoteName(t.Columns[i].Name) + " DROP DEFAULT",
+	}
+}
+
+// addColumns alters the target's table inside the transaction that brings the first rows with the columns. A default gives
+// the rows that are there what they have at the source, and goes again.
 func (l *lane) addColumns(ctx context.Context, t *schema.Table, columns []int) error {
 	l.altered = true
 	for _, i := range columns {
@@ -183,11 +260,16 @@ func (l *lane) addColumns(ctx context.Context, t *schema.Table, columns []int) e
 		if err != nil {
 			return err
 		}
-		if _, err := l.exec(ctx, addColumn(t, i, typ)); err != nil {
-			return err
+		statements := []string{addColumn(t, i, typ)}
+		if text := t.Columns[i].Initial.Text; text != nil {
+			statements = initialColumn(t, i, typ, *text)
 		}
-		l.w.rt.Log.Info().Str("table", t.String()).Str("column", t.Columns[i].Name).Str("type", typ).
-			Msg("added a column at the target; it is NULL in the rows that are there, whatever default the source gave them")
+		for _, sql := range statements {
+			if _, err := l.exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		l.w.rt.Log.Info().Str("table", t.String()).Str("column", t.Columns[i].Name).Str("type", typ).Msg("added a column at the target")
 	}
 	return nil
 }

@@ -26,8 +26,9 @@ type Config struct {
 	// Tables says what happens to tables that are missing, or not empty, when the first copy begins.
 	Tables Tables `yaml:"tables"`
 	// SchemaChanges says what happens when a source's table has gained columns the target lacks: halt, or
-	// add_columns. A change the target can take as it is never halts. An added column is NULL in the rows that are
-	// there: a default the source gave them is not in its log. Where the source's column is NOT NULL, that halts.
+	// add_columns. A change the target can take as it is never halts. The rows that are there get
+	// the value that a constant default gave them at the source. Where each of them got a value of its own, as from
+	// gen_random_uuid() or an identity, the target cannot know them: that halts, unless it has no rows.
 	SchemaChanges string `yaml:"schema_changes" default:"halt"`
 	// Batch bounds how many source transactions are joined into one target transaction.
 	Batch Batch `yaml:"batch"`

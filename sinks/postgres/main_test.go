@@ -274,7 +274,7 @@ func tableOf(name string, columns ...string) *schema.Table {
 	t := &schema.Table{Schema: "public", Name: name}
 	part := int16(0)
 	for _, text := range columns {
-		c := schema.Column{Precision: -1}
+		c := schema.Column{Precision: -1, Initial: schema.Initial{Known: true}}
 		if text[0] == '*' {
 			part++
 			c.Ident, c.KeyPart, c.NotNull, text = true, part, true, text[1:]

@@ -11,5 +11,11 @@ func quoteName(name string) string {
 // quoteTable quotes a table's full name.
 func quoteTable(schema, name string) string { return quoteName(schema) + "." + quoteName(name) }
 
+// quoteLiteral quotes a text for a statement that takes no parameters. Backslashes stand for themselves, as the session
+// is set.
+func quoteLiteral(text string) string {
+	return `'` + strings.ReplaceAll(strings.ReplaceAll(text, "\x00", ""), `'`, `''`) + `'`
+}
+
 // maxNameBytes is how long a name may be; Postgres would cut longer ones without a word.
 const maxNameBytes = 63

@@ -82,6 +82,7 @@ func (w *Writer) Stage(ctx context.Context, number int, p sinks.Payload) error {
 		return err
 	}
 	if !l.open {
+		w.takeMade() // of a transaction that failed
 		if err := l.begin(ctx, mark{}); err != nil {
 			return err
 		}
@@ -116,7 +117,9 @@ func (w *Writer) Commit(ctx context.Context, g sinks.Group) error {
 		}
 		return l.commit(ctx)
 	}
-	w.takeMade()
+	if !l.open {
+		w.takeMade()
+	}
 	if err := l.group(ctx, &g, batches); err != nil {
 		return err
 	}

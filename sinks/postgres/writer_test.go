@@ -364,7 +364,7 @@ func TestAddedColumns(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	needed := tableOf("accounts", "*id integer", "owner text", "grade integer")
-	needed.Columns[2].NotNull = true
+	needed.Columns[2].NotNull, needed.Columns[2].Initial = true, schema.Initial{}
 	err := s.commit(newBatch().schema(needed, narrower).insert(needed, 4, "d", 1))
 	if fault.Of(err).Code != "target.schema_mismatch" {
 		t.Errorf("a column with a default: got %v, want target.schema_mismatch", err)
@@ -384,7 +384,6 @@ func TestAddedColumns(t *testing.T) {
 	}
 }
 
-// TestColumnsThatFitNeverHalt: halt decides only about altering the target.
 // TestRenamedTableIsNotMadeAnew: rows that came under the old name are part of the table.
 func TestRenamedTableIsNotMadeAnew(t *testing.T) {
 	d := newDB(t, 15, accountsDDL)
@@ -406,6 +405,53 @@ func TestRenamedTableIsNotMadeAnew(t *testing.T) {
 	}
 }
 
+// TestColumnsThatChangePlacesHalt: each column of the target has the other's values then.
+func TestColumnsThatChangePlacesHalt(t *testing.T) {
+	d := newDB(t, 15, accountsDDL)
+	s := d.stream(nil)
+	s.must(newBatch().insert(accounts, 1, "a", "x"))
+	swapped := tableOf("accounts", "*id integer", "email text", "owner text")
+	change := func() *batch { return newBatch().schema(swapped, accounts).insert(swapped, 2, "b", "y") }
+	err := s.commit(change())
+	if got := fault.Of(err); got.Code != "target.schema_mismatch" || !containsAll(got.Error(), "owner", "email", "public.accounts") {
+		t.Fatalf("got %v, want target.schema_mismatch with both names", err)
+	}
+	_ = s.w.Close()
+	d.exec(`ALTER TABLE accounts RENAME owner TO other; ALTER TABLE accounts RENAME email TO owner; ALTER TABLE accounts RENAME other TO email`)
+	s = d.stream(nil)
+	s.must(change())
+	if diff := cmp.Diff([]string{"1|a|x", "2|b|y"}, d.lines(`SELECT id, email, owner FROM accounts ORDER BY id`)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestTableThatIsGoneIsNotMadeAnew: the target was told of the table before, so that it had rows.
+func TestTableThatIsGoneIsNotMadeAnew(t *testing.T) {
+	s := newDB(t, 15).stream(func(c *Config) { c.Tables.Create = true })
+	known := &schema.Table{Schema: accounts.Schema, Name: accounts.Name}
+	err := s.commit(newBatch().schema(accounts, known).insert(accounts, 2, "b", nil))
+	if got := fault.Of(err); got.Code != "target.table_missing" || !containsAll(got.Error(), "public.accounts is gone") {
+		t.Errorf("got %v, want target.table_missing", err)
+	}
+}
+
+// TestMadeInPartsIsRecorded: what a transaction in parts makes at the target is listed like anything else.
+func TestMadeInPartsIsRecorded(t *testing.T) {
+	d := newDB(t, 15)
+	s := d.stream(func(c *Config) { c.Tables.Create = true })
+	other := tableOf("other", "*id integer")
+	first := newBatch().schema(accounts, nil).insert(accounts, 1, "a", nil)
+	if err := s.stage(first, newBatch().insert(accounts, 2, "b", nil), newBatch().schema(other, nil).insert(other, 1)); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.w.Close()
+	_, held := d.open(nil)
+	if diff := cmp.Diff([]string{"table:public.accounts", "table:public.other"}, held.Made); diff != "" {
+		t.Errorf("made (-want +got):\n%s", diff)
+	}
+}
+
+// TestColumnsThatFitNeverHalt: halt decides only about altering the target.
 func TestColumnsThatFitNeverHalt(t *testing.T) {
 	wider := tableOf("accounts", "*id integer", "owner text", "email text", "born date")
 	d := newDB(t, 15, accountsDDL, `ALTER TABLE accounts ADD born date`)

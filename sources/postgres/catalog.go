@@ -76,6 +76,7 @@ type columnInfo struct {
 	typ        uint32
 	typmod     int32
 	number     int16   // pg_attribute.attnum
+	highest    int16   // number the table ever gave
 	expression string  // of a stored generated column
 	inputs     []int16 // numbers of the columns the expression refers to
 	computed   bool    // not published: its value comes from the expression
@@ -86,6 +87,8 @@ type tableVersion struct {
 	table    *schema.Table
 	identity byte
 	columns  []columnInfo // those that are published
+	live     []int16      // numbers of all columns there are
+	highest  int16        // number the table ever gave to a column
 }
 
 // readTables builds the tables' present versions, in the order asked for. compute adds stored generated columns that
@@ -125,8 +128,10 @@ func readColumns(ctx context.Context, q querier, oids []uint32) (map[uint32][]co
 	columns := make(map[uint32][]columnInfo, len(oids))
 	var c columnInfo
 	var part int16
+	var initial, text string
 	_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
-		&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs}, func() error {
+		&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs, &c.highest, &initial, &text}, func() error {
+		c.Initial = initialOf(initial, text)
 		c.KeyPart = part + 1
 		c.inputs = slices.Clone(c.inputs)
 		columns[c.table] = append(columns[c.table], c)
@@ -204,6 +209,7 @@ func buildTable(w definition, columns []columnInfo, types typeSet, compute bool)
 	}
 	for i := range columns {
 		c := columns[i]
+		v.live, v.highest = append(v.live, c.number), c.highest
 		if !sent(&c) {
 			c.computed = compute && c.computable(columns, sent)
 		}

@@ -5,6 +5,7 @@ import (
 	_ "embed" // the query
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -158,7 +159,41 @@ func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before 
 		}
 		findings = append(findings, f)
 	}
-	return append(findings, s.newTables(planner)...), nil
+	brought, err := s.observeJoined(ctx, conn, before, now, planner)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(findings, brought...), s.newTables(planner)...), nil
+}
+
+// observeJoined reports tables that came into the publication with rows that were not copied. Each is looked at once.
+func (s *Source) observeJoined(ctx context.Context, conn *pgx.Conn, before, now *published, p *planner) ([]schema.Finding, error) {
+	if err := now.fillLeaves(ctx, conn, p.given.scope(s.rt.Tables, p.relations)); err != nil {
+		return nil, classify(err)
+	}
+	s.mu.Lock()
+	oids := slices.DeleteFunc(before.arrived(now, nil), func(oid uint32) bool { return s.looked[oid] })
+	s.mu.Unlock()
+	brought, err := filled(ctx, conn, oids, true)
+	if err != nil {
+		return nil, err
+	}
+	f := schema.Finding{Area: "source", Name: "publication", Severity: schema.Problem, Code: "source.publication_changed"}
+	if len(brought) == 0 || s.cfg.Publication.Changed == "accept" {
+		f.Severity = schema.Warning
+		s.mu.Lock()
+		for _, oid := range oids {
+			s.looked[oid] = true
+		}
+		s.mu.Unlock()
+	}
+	if len(brought) == 0 {
+		return nil, nil
+	}
+	changes := broughtRows(brought)
+	f.Text = "the publication changed: " + describe(changes)
+	f.Fix = fault.Of(publicationChanged(s.cfg.Publication.Name, changes)).Remedy
+	return []schema.Finding{f}, nil
 }
 
 // newTables reports tables that match the patterns and are not published.

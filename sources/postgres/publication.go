@@ -171,6 +171,9 @@ type publishedState struct {
 	Columns  []string `json:"columns,omitempty"` // only under a column list
 	Explicit bool     `json:"explicit,omitempty"`
 	Entry    uint32   `json:"entry,omitempty"` // in the publication's catalog; 0 when not explicit
+	// Told is what the target knows of the table. The log may be behind Name, and the target behind the log.
+	Told   tableNames `json:"told"`
+	Leaves []uint32   `json:"leaves,omitempty"` // that hold the rows of a partitioned table
 }
 
 // record makes the state of a publication and the tables in scope.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/rowferry/rowferry/schema"
 )
@@ -22,6 +23,7 @@ const maxTypeNames = 10_000
 type relations struct {
 	resolver relationResolver
 	known    map[uint32]*knownRelation
+	told     map[uint32]tableNames // what the target knows tables as
 	types    map[uint32]string
 	last     *knownRelation // the one asked for last
 }
@@ -33,14 +35,17 @@ type knownRelation struct {
 	inScope  bool
 	layout   layout
 	announce bool          // its first change has to be preceded by an OpSchema
-	previous *schema.Table // the version before, nil for a table that is new to the pipeline
+	previous *schema.Table // the version before, nil for a table that is new to the pipeline; no more than its name after a restart
 }
 
-// newRelations starts with the tables that were announced before the stream, by oid.
-func newRelations(resolver relationResolver, announced map[uint32]*schema.Table) *relations {
+// newRelations starts with the tables that were announced before the stream, by oid, and with the names that the target
+// was ever told.
+func newRelations(resolver relationResolver, announced map[uint32]*schema.Table, told map[uint32]tableNames) *relations {
 	r := &relations{
 		resolver: resolver, known: make(map[uint32]*knownRelation, len(announced)), types: make(map[uint32]string),
+		told: make(map[uint32]tableNames, len(told)),
 	}
+	maps.Copy(r.told, told)
 	for oid, table := range announced {
 		r.known[oid] = &knownRelation{oid: oid, table: table, inScope: true}
 	}
@@ -88,6 +93,9 @@ func (r *relations) learn(ctx context.Context, m *message) error {
 			return err
 		}
 		k.compare(r.known[rel.oid])
+		if name, told := r.told[rel.oid]; told && k.announce && k.previous == nil {
+			k.previous = name.version()
+		}
 	}
 	r.known[rel.oid] = k
 	r.last = nil

@@ -25,6 +25,7 @@ type resolver struct {
 	derived map[string]*derived     // generated columns to compute, by the version of their table
 	outside map[uint32]string       // tables known to be out of scope, with the names they had
 	owners  map[string]uint32       // whose rows the target's table of a name holds
+	leaves  map[uint32]bool         // tables that hold the rows of those in scope, as far as they are known
 }
 
 // resolve implements relationResolver.
@@ -61,14 +62,17 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 	if err != nil {
 		return nil, false, err
 	}
+	now := current
 	if !current.matches(m) {
-		if known.table == nil {
-			known = current
+		before := known
+		if before.table == nil {
+			before = now
 		}
-		if current, err = r.fromMessage(ctx, conn, m, known); err != nil {
+		if current, err = r.fromMessage(ctx, conn, m, before); err != nil {
 			return nil, false, err
 		}
 	}
+	current.takeInitial(&known, &now)
 	r.scope[m.oid] = current
 	r.note(&current)
 	return current.table, true, nil
@@ -124,7 +128,28 @@ func (r *resolver) admit(ctx context.Context, conn *pgx.Conn, m *relation, infos
 			return false, publicationChanged(name, []string{named.String() + " joined it"})
 		}
 	}
-	return true, nil
+	return true, r.joins(ctx, conn, m, infos)
+}
+
+// joins halts for a table that came with rows from before. A name that the message does not yet have was given later.
+func (r *resolver) joins(ctx context.Context, conn *pgx.Conn, m *relation, infos []*relationInfo) error {
+	if len(infos) == 0 || r.leaves[m.oid] {
+		return nil
+	}
+	oids := []uint32{m.oid}
+	if infos[0].kind == "p" {
+		leaves, err := readPartitions(ctx, conn, oids)
+		if err != nil {
+			return classify(err)
+		}
+		oids = leaves[m.oid]
+	}
+	brought, err := filled(ctx, conn, oids, infos[0].schema == m.namespace && infos[0].name == m.name)
+	if err == nil && len(brought) > 0 {
+		err = publicationChanged(r.source.cfg.Publication.Name, broughtRows(brought))
+	}
+	r.leaves[m.oid] = true
+	return err
 }
 
 // current reads the table's present version; the zero version when it is gone.

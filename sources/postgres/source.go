@@ -27,9 +27,10 @@ type Source struct {
 
 	pinned time.Duration // how long a transaction may be open before Observe reports it
 
-	mu        sync.Mutex // guards what follows
-	published *published // what the stream that is open was begun with, for Observe
-	lookAgain time.Time  // when Observe reads the catalog next
+	mu        sync.Mutex      // guards what follows
+	published *published      // what the stream that is open was begun with, for Observe
+	lookAgain time.Time       // when Observe reads the catalog next
+	looked    map[uint32]bool // tables that joined the stream that is open, and brought nothing
 }
 
 // New makes a source. It connects to nothing.
@@ -105,7 +106,7 @@ func (s *Source) Stream(ctx context.Context, from schema.Position, state []schem
 func (s *Source) setPublished(p *published) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.published = p
+	s.published, s.looked = p, map[uint32]bool{}
 }
 
 // currentPublished is what the open stream was begun with, nil when none is.

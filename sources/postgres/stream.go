@@ -59,6 +59,10 @@ type stream struct {
 func (st *stream) open(ctx context.Context, at position, state []schema.State) error {
 	s := st.source
 	before, err := decodePublished(state)
+	var told map[uint32]tableNames
+	if err == nil {
+		told, err = decodeTold(before, state)
+	}
 	if err != nil {
 		return fault.Halt("source.state", err, "the target's ledger holds state of another version: use the version that wrote it")
 	}
@@ -97,7 +101,8 @@ func (st *stream) open(ctx context.Context, at position, state []schema.State) e
 	}
 	st.at = at
 	if begin == beginStream {
-		return st.openStream(ctx, slot, before)
+		st.state = settled(state)
+		return st.openStream(ctx, slot, before, told)
 	}
 	st.again = begin == beginAgain
 	return st.openCopy(ctx, state)
@@ -135,7 +140,7 @@ func (st *stream) openCopy(ctx context.Context, state []schema.State) error {
 }
 
 // openStream reads what is published, compares it with what was copied, and frees the slot.
-func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *published) error {
+func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *published, told map[uint32]tableNames) error {
 	s := st.source
 	if err := s.freeSlot(ctx, st.conn, slot); err != nil {
 		return err
@@ -144,15 +149,25 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 	if err != nil {
 		return classify(err)
 	}
-	if err := st.readScope(ctx, st.conn, relations); err != nil {
+	now, err := st.readScope(ctx, st.conn, relations)
+	if err != nil {
 		return err
 	}
 	byOID := indexRelations(relations)
 	exists := func(oid uint32) bool { return byOID[oid] != nil }
-	now := s.currentPublished()
 	changes, err := checkPublished(before, now, exists, s.cfg.Publication.Changed == "accept")
 	if err != nil {
 		return err
+	}
+	if before != nil {
+		brought, err := filled(ctx, st.conn, before.arrived(now, told), true)
+		if err != nil {
+			return err
+		}
+		if len(brought) > 0 && s.cfg.Publication.Changed != "accept" {
+			return publicationChanged(now.Publication, broughtRows(brought))
+		}
+		changes = append(changes, broughtRows(brought)...)
 	}
 	if len(changes) > 0 {
 		s.log.Warn().Strs("changes", changes).Msg("the publication changed, accepted as configured")
@@ -164,30 +179,43 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 				continue
 			}
 		}
+		if _, known := told[t.oid]; known {
+			continue
+		}
 		st.fresh = append(st.fresh, st.tables[i].table)
 	}
-	st.state = []schema.State{now.encode()}
+	now.carry(told)
+	s.setPublished(now)
+	st.state = append(st.state, now.encode())
 	st.step = stepOpen
 	return nil
 }
 
 // readScope reads the publication, the tables in scope and their versions.
-func (st *stream) readScope(ctx context.Context, q querier, relations []*relationInfo) error {
+func (st *stream) readScope(ctx context.Context, q querier, relations []*relationInfo) (*published, error) {
 	s := st.source
 	given, err := readPublication(ctx, q, st.server.version, s.cfg.Publication.Name)
 	if err != nil {
-		return classify(err)
+		return nil, classify(err)
 	}
 	if given == nil {
-		return fault.Halt("source.publication_missing",
+		return nil, fault.Halt("source.publication_missing",
 			fmt.Errorf("publication %s does not exist", s.cfg.Publication.Name), remedyPublicationMissing)
 	}
 	st.scope = given.scope(s.rt.Tables, relations)
 	if st.tables, err = readTables(ctx, q, definitions(st.scope), st.source.cfg.computes()); err != nil {
-		return classify(err)
+		return nil, classify(err)
 	}
-	s.setPublished(given.record(s.cfg.Publication.Name, st.scope))
-	return nil
+	now := given.record(s.cfg.Publication.Name, st.scope)
+	for i := range st.scope {
+		t := now.Tables[st.scope[i].oid]
+		t.Told = namesOf(st.tables[i].table)
+		now.Tables[st.scope[i].oid] = t
+	}
+	if err := now.fillLeaves(ctx, q, st.scope); err != nil {
+		return nil, classify(err)
+	}
+	return now, nil
 }
 
 // Next implements sources.Stream.
@@ -272,9 +300,11 @@ func (st *stream) make(ctx context.Context) error {
 	if err != nil {
 		return classify(err)
 	}
-	if err := st.readScope(ctx, tx, relations); err != nil {
+	now, err := st.readScope(ctx, tx, relations)
+	if err != nil {
 		return err
 	}
+	s.setPublished(now)
 	st.copier, err = newCopier(ctx, tx, st)
 	return err
 }
@@ -309,7 +339,7 @@ func (st *stream) openTail(ctx context.Context) error {
 	r := &resolver{
 		source: s, query: st.catalog, version: st.server.version,
 		scope: make(map[uint32]tableVersion, len(st.scope)), outside: map[uint32]string{}, derived: map[string]*derived{},
-		owners: make(map[string]uint32, len(st.scope)),
+		owners: make(map[string]uint32, len(st.scope)), leaves: s.currentPublished().leaves(),
 	}
 	announced := map[uint32]*schema.Table{}
 	for i, t := range st.scope {
@@ -329,6 +359,7 @@ func (st *stream) openTail(ctx context.Context) error {
 		complete: complete,
 		connect:  s.connect, serverVersion: st.server.version, slot: s.cfg.Slot.Name,
 		publications: []string{s.cfg.Publication.Name}, from: at.lsn, relations: r, announced: announced,
+		told: s.currentPublished().told(),
 		positionAt: func(lsn LSN) schema.Position {
 			return position{system: st.server.system, timeline: st.server.timeline, lsn: lsn, phase: schema.PhaseStream}.encode()
 		},

@@ -78,7 +78,11 @@ func (r *reader) take(b *schema.Batch) {
 	}
 	r.made = append(r.made, b.Made...)
 	for _, s := range b.State {
-		r.state[s.Key] = s.Value
+		if s.Value == nil {
+			delete(r.state, s.Key)
+		} else {
+			r.state[s.Key] = s.Value
+		}
 	}
 	for _, t := range b.Tables {
 		r.known[t.String()] = t

@@ -31,6 +31,8 @@ type tailConfig struct {
 	// announced holds the tables the target was told of before the stream, by oid: their first change brings an
 	// OpSchema only when their version differs.
 	announced map[uint32]*schema.Table
+	// told holds the names that the target knows tables by, by oid.
+	told map[uint32]tableNames
 	// complete fills in what the log does not hold, before a batch is handed over; nil when there is nothing.
 	complete   func(ctx context.Context, b *schema.Batch) error
 	positionAt func(LSN) schema.Position // the token of a place in phase stream
@@ -72,6 +74,7 @@ type tail struct {
 	goodbye   func() error                    // tells the server that no more is wanted; may be nil
 	shut      func(ctx context.Context) error // ends the connection
 
+	namings  []naming // not yet in a batch that makes them durable
 	msg      message
 	failed   error   // ends the stream
 	replay   *replay // of a streamed transaction that committed
@@ -153,7 +156,7 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 	}
 	t := &tail{
 		cfg: cfg, conn: conn, wire: w, spill: spill, pace: pace{off: !cfg.pace},
-		relations: newRelations(cfg.relations, cfg.announced),
+		relations: newRelations(cfg.relations, cfg.announced, cfg.told),
 		batches:   newBatcher(cfg.positionAt, cfg.batchBytes),
 		reporter:  newReporter(cfg.from),
 		shut:      func(context.Context) error { return conn.Close() },
@@ -212,6 +215,7 @@ func (t *tail) hand(ctx context.Context, batch *schema.Batch) (*schema.Batch, er
 			return nil, err
 		}
 	}
+	t.record(batch)
 	if !batch.Upto.IsZero() {
 		t.moved = time.Now()
 	}

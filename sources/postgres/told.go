@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rowferry/rowferry/schema"
+)
+
+// The target knows tables and columns by name only, the source by oid. What the target was told of each oid is kept in the
+// ledger, so that a table or a column which was renamed while nobody read the log is seen to be renamed, and is not a new
+// one. The state "published" has the names of a stream's start; what the log announces later has a key
+// of its own until the next start, so that little is written when one table of thousands changes.
+
+// toldPrefix begins the keys of what the log announced; the oid follows.
+const toldPrefix = "told:"
+
+// tableNames is what the target was told of a table.
+type tableNames struct {
+	Schema  string   `json:"schema"`
+	Table   string   `json:"table"`
+	Columns []string `json:"columns,omitempty"` // but computed ones
+}
+
+// namesOf is the names in a version.
+func namesOf(t *schema.Table) tableNames {
+	n := tableNames{Schema: t.Schema, Table: t.Name}
+	for i := range t.Columns {
+		if !t.Columns[i].Generated {
+			n.Columns = append(n.Columns, t.Columns[i].Name)
+		}
+	}
+	return n
+}
+
+// same tells whether two are equal.
+func (n tableNames) same(o tableNames) bool {
+	return n.Schema == o.Schema && n.Table == o.Table && slices.Equal(n.Columns, o.Columns)
+}
+
+// version is what is known of the version before a restart: its names.
+func (n tableNames) version() *schema.Table {
+	t := &schema.Table{Schema: n.Schema, Name: n.Table, Columns: make([]schema.Column, len(n.Columns))}
+	for i, name := range n.Columns {
+		t.Columns[i].Name = name
+	}
+	return t.WithVersion()
+}
+
+// encode writes the names for the ledger.
+func (n tableNames) encode(oid uint32) schema.State {
+	value, err := json.Marshal(n)
+	if err != nil { // strings always marshal
+		panic(err)
+	}
+	return schema.State{Key: toldPrefix + strconv.FormatUint(uint64(oid), 10), Value: value}
+}
+
+// decodeTold gives the names that the target was told, by oid: those of the last start, and what came after.
+func decodeTold(before *published, states []schema.State) (map[uint32]tableNames, error) {
+	told := map[uint32]tableNames{}
+	if before != nil {
+		for oid, t := range before.Tables {
+			if t.Told.Table != "" {
+				told[oid] = t.Told
+			}
+		}
+	}
+	for _, state := range states {
+		text, ours := strings.CutPrefix(state.Key, toldPrefix)
+		if !ours {
+			continue
+		}
+		oid, err := strconv.ParseUint(text, 10, 32)
+		var name tableNames
+		if err == nil {
+			err = json.Unmarshal(state.Value, &name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("decoding the state %q: %w", state.Key, err)
+		}
+		told[uint32(oid)] = name
+	}
+	return told, nil
+}
+
+// carry takes over the names that the target was told.
+func (s *published) carry(told map[uint32]tableNames) {
+	for oid, t := range s.Tables {
+		if name, known := told[oid]; known {
+			t.Told = name
+			s.Tables[oid] = t
+		}
+	}
+}
+
+// told is the names of the tables in scope that the target was told.
+func (s *published) told() map[uint32]tableNames {
+	told := make(map[uint32]tableNames, len(s.Tables))
+	for oid, t := range s.Tables {
+		told[oid] = t.Told
+	}
+	return told
+}
+
+// settled removes the keys of what is part of the state "published" now.
+func settled(states []schema.State) []schema.State {
+	var gone []schema.State
+	for _, state := range states {
+		if strings.HasPrefix(state.Key, toldPrefix) {
+			gone = append(gone, schema.State{Key: state.Key})
+		}
+	}
+	return gone
+}
+
+// naming is a name that the log announces in the open transaction, or in one that is gathered.
+type naming struct {
+	table *schema.Table
+	state schema.State
+	left  bool // the announcement was handed over, in a part of its transaction
+}
+
+// record adds the names a batch announces to the state it makes durable. Those of a transaction in parts are durable
+// with its last one.
+func (t *tail) record(b *schema.Batch) {
+	rest := t.namings[:0]
+	for _, n := range t.namings {
+		n.left = n.left || slices.ContainsFunc(b.Changes, func(c schema.Change) bool {
+			return c.Op == schema.OpSchema && c.Table == n.table
+		})
+		if n.left && !b.Upto.IsZero() {
+			b.State = append(b.State, n.state)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	t.namings = rest
+}
