@@ -275,6 +275,68 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestJoin joins pieces and compares with records appended one by one.
+func TestJoin(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for round := range 50 {
+		var one, joined Builder
+		var records []Record
+		for range 1 + rng.IntN(6) {
+			var piece Builder
+			for range rng.IntN(200) {
+				r := Record{Key: make([]byte, rng.IntN(90)), Timestamp: 1 << 40 >> rng.IntN(30), Headers: []Header{{Key: "h"}}}
+				if rng.IntN(3) > 0 {
+					r.Value = make([]byte, rng.IntN(300))
+				}
+				piece.Append(&r)
+				one.Append(&r)
+				records = append(records, r)
+			}
+			bound := joined.JoinedSize(&piece)
+			joined.Join(&piece)
+			if joined.Size() > bound {
+				t.Fatalf("joined to %d bytes, JoinedSize said %d", joined.Size(), bound)
+			}
+		}
+		got, want := Batch(joined.AppendTo(nil, nil)), Batch(one.AppendTo(nil, nil))
+		if !bytes.Equal(got, want) {
+			t.Fatalf("round %d: joined is not what was appended", round)
+		}
+		if len(records) > 0 {
+			got.Stamp(Stamp{})
+			check(t, got, read{Records: records})
+		}
+	}
+}
+
+func TestJoinOfNothing(t *testing.T) {
+	var used, b Builder
+	used.Append(&Record{Timestamp: 1 << 40})
+	used.Reset()
+	b.Append(&Record{Timestamp: 5})
+	b.Join(&used)
+	out := Batch(b.AppendTo(nil, nil))
+	out.Stamp(Stamp{})
+	check(t, out, read{Records: []Record{{Timestamp: 5}}})
+}
+
+func TestJoinAllocatesNothing(t *testing.T) {
+	var piece, b Builder
+	for range 1000 {
+		piece.Append(&Record{Key: []byte("key"), Value: []byte("value")})
+	}
+	b.Join(&piece)
+	b.Join(&piece)
+	got := testing.AllocsPerRun(10, func() {
+		b.Reset()
+		b.Join(&piece)
+		b.Join(&piece)
+	})
+	if got > 0 {
+		t.Errorf("got %v allocations, want 0", got)
+	}
+}
+
 func TestNothingOfNothing(t *testing.T) {
 	var b Builder
 	if got := b.AppendTo([]byte("x"), nil); string(got) != "x" {
