@@ -56,7 +56,7 @@ func (f *flow) nexts(reading context.Context) (next func() (*schema.Batch, error
 		for {
 			if now := time.Now(); now.Sub(since) > limit/4 {
 				cancel()
-				bounded, cancel = context.WithTimeoutCause(reading, limit+limit/4, late)
+				bounded, cancel = context.WithTimeoutCause(reading, limit+limit/4, late) //nolint:fatcontext // each comes from reading, none from another
 				since = now
 			}
 			b, err := f.stream.Next(bounded)

@@ -19,6 +19,7 @@ type Pipeline struct {
 	InSource         Settings // further keys of the source
 	InTarget         Settings // further keys of the target
 	Snapshot         Settings
+	Besides          Settings // further keys of the pipeline
 	Transforms       []Settings
 }
 
@@ -44,6 +45,9 @@ func (o *Options) writeConfig(listen string) (string, error) {
 		}
 		if len(p.Transforms) > 0 {
 			pipeline["transforms"] = p.Transforms
+		}
+		for k, v := range p.Besides {
+			pipeline[k] = v
 		}
 		pipelines[p.Name] = pipeline
 	}

@@ -44,7 +44,8 @@ func IdleInTransaction(ctx context.Context, r *Report, conn *pgx.Conn) error {
 	r.Looked("idle in transaction", 1)
 	var n int
 	err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity
-		WHERE application_name ILIKE '%rowferry%' AND state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'`).Scan(&n)
+		WHERE application_name ILIKE '%rowferry%' AND datname = current_database()
+		AND state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'`).Scan(&n)
 	if err != nil {
 		return fmt.Errorf("looking for idle transactions: %w", err)
 	}
@@ -62,11 +63,20 @@ func Files(r *Report, folder string) error {
 			return err
 		}
 		name := filepath.Base(path)
-		if !d.IsDir() && (strings.Contains(path, "spill") || strings.HasSuffix(name, ".tmp")) {
+		inside := strings.TrimPrefix(path, folder)
+		if !d.IsDir() && (strings.Contains(inside, "spill") || strings.HasSuffix(name, ".tmp")) {
 			r.Add(Leaked, "file %s", path)
 		}
 		return nil
 	})
+}
+
+// Races looks for reports of the race detector in what a daemon printed that was built with it.
+func Races(r *Report, log []byte) {
+	r.Looked("races", 1)
+	if n := bytes.Count(log, []byte("WARNING: DATA RACE")); n > 0 {
+		r.Add(Wrong, "%d data races are in the log", n)
+	}
 }
 
 // Metric reads one sample without labels from a page of metrics, such as go_goroutines or process_open_fds.

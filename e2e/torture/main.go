@@ -2,9 +2,14 @@
 // while the oracles watch; then it says what was lost, doubled, reordered or torn.
 //
 //	make torture DURATION=10m SEED=7
+//	make torture KILLS=300 TARGET=postgres
+//	make torture DURATION=10m RACE=1
+//	make torture SIZES=1
 //
-// Each round is a fresh source with a Postgres database and a file as targets of one daemon. A seed gives the same
-// load and the same plan of kills again; where exactly a kill falls is the scheduler's doing.
+// Each round is a fresh source with a Postgres database, a file, or both as targets of one daemon. A seed gives the
+// same load and the same plan of kills again; where exactly a kill falls is the scheduler's doing. A round takes 2 to
+// 3 seconds a kill on two cores that have nothing else to do. With sizes there are no kills, but transactions, tables
+// and values as large as they get.
 package main
 
 import (
@@ -29,6 +34,7 @@ import (
 // options are the flags.
 type options struct {
 	duration time.Duration
+	kills    int
 	seed     uint64
 	binary   string
 	targets  []trial.Target
@@ -36,6 +42,7 @@ type options struct {
 	steps    int
 	rate     float64
 	old      int
+	sizes    float64
 	verbose  bool
 }
 
@@ -43,13 +50,15 @@ func main() {
 	var o options
 	var targets string
 	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to go on; the round at hand is finished")
+	flag.IntVar(&o.kills, "kills", 0, "go on until so many kills, however long that takes, in place of -duration")
 	flag.Uint64Var(&o.seed, "seed", 0, "of the load and the plan of kills; 0 takes one from the clock")
 	flag.StringVar(&o.binary, "binary", "build/rowferry", "what to torture")
 	flag.StringVar(&targets, "targets", "postgres,file", "kinds of targets, all in one daemon")
 	flag.IntVar(&o.major, "postgres", 15, "major version of the servers")
-	flag.IntVar(&o.steps, "steps", 30, "kills and the like in each round, after the copy")
+	flag.IntVar(&o.steps, "steps", 45, "kills and the like in each round, after the copy")
 	flag.Float64Var(&o.rate, "rate", 250, "transactions a second")
 	flag.IntVar(&o.old, "rows", 60_000, "rows that the first copy finds")
+	flag.Float64Var(&o.sizes, "sizes", 0, "play large transactions, tables and values instead: 1 for their full size")
 	flag.BoolVar(&o.verbose, "v", false, "say every step")
 	flag.Parse()
 	if o.seed == 0 {
@@ -59,7 +68,15 @@ func main() {
 		o.targets = append(o.targets, trial.Target(t))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, o)
+	code := 0
+	if o.sizes > 0 {
+		if err := runSizes(ctx, o); err != nil {
+			fmt.Printf("FAILED: %v\n", err)
+			code = 1
+		}
+	} else {
+		code = run(ctx, o)
+	}
 	stop()
 	os.Exit(code)
 }
@@ -72,8 +89,8 @@ func run(ctx context.Context, o options) int {
 		fmt.Fprintln(os.Stderr, "torture:", err)
 		return 1
 	}
-	fmt.Printf("torture: seed %d, Postgres %d, %v, targets %v\n", o.seed, o.major, o.duration, o.targets)
-	for n := 0; n == 0 || time.Since(began) < o.duration; n++ {
+	fmt.Printf("torture: seed %d, Postgres %d, %s, targets %v\n", o.seed, o.major, o.length(), o.targets)
+	for n := 0; n == 0 || o.goesOn(total.killed(), time.Since(began)); n++ {
 		if err = round(ctx, o, server, n, total); err != nil {
 			break
 		}
@@ -87,11 +104,35 @@ func run(ctx context.Context, o options) int {
 	}
 	if err != nil {
 		fmt.Printf("FAILED: %v\n", err)
-		fmt.Printf("again with: make torture DURATION=%v SEED=%d\n", o.duration, o.seed)
+		fmt.Printf("again with: make torture %s SEED=%d TARGET=%s\n", o.length(), o.seed, join(o.targets))
 		return 1
 	}
 	fmt.Println("nothing lost, nothing doubled, nothing reordered, nothing torn")
 	return 0
+}
+
+// length is how long to go on, as make takes it.
+func (o options) length() string {
+	if o.kills > 0 {
+		return fmt.Sprintf("KILLS=%d", o.kills)
+	}
+	return fmt.Sprintf("DURATION=%v", o.duration)
+}
+
+// goesOn tells whether there is to be another round.
+func (o options) goesOn(kills int, took time.Duration) bool {
+	if o.kills > 0 {
+		return kills < o.kills
+	}
+	return took < o.duration
+}
+
+func join(targets []trial.Target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ",")
 }
 
 var errFound = errors.New("the oracles found something")
@@ -115,7 +156,7 @@ func round(ctx context.Context, o options, server *servers.Server, n int, total 
 	if err != nil {
 		return err
 	}
-	r := &rounder{Trial: t, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, source: source, target: target}
+	r := &rounder{Trial: t, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, source: source, target: target, began: time.Now()}
 	err = r.play(ctx)
 	_, changes, _ := t.Load().Log().Totals()
 	total.add(t.Report, int64(o.old), changes)

@@ -27,11 +27,12 @@ type rounder struct {
 	rand           *rand.Rand
 	tally          *tally
 	source, target string
+	began          time.Time
 	done           []string
 }
 
 // waitLimit bounds each wait for the daemon to get somewhere.
-const waitLimit = time.Minute
+const waitLimit = 2 * time.Minute
 
 // play is the round: kills in the copy, then a random walk of kills, then everything at rest.
 func (r *rounder) play(ctx context.Context) error {
@@ -54,8 +55,18 @@ func (r *rounder) play(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*waitLimit)
 	defer cancel()
+	r.note("rest")
+	if err := r.Retries(ctx, retries, r.Disconnect); err != nil {
+		return err
+	}
+	r.tally.breaks += retries
+	r.note("end")
+	defer r.note("judged")
 	return r.Finish(ctx)
 }
+
+// retries is how often the last daemon of a round has to begin again without leaving anything behind.
+const retries = 6
 
 // step does one thing to the daemon. The weights make streaming the most common place to die in.
 func (r *rounder) step(ctx context.Context) error {
@@ -224,7 +235,7 @@ func (r *rounder) kill(p Phase) error {
 func (r *rounder) note(what string) {
 	r.done = append(r.done, what)
 	if r.options.verbose {
-		fmt.Println("   ", what)
+		fmt.Printf("    %6.1f s  %s\n", time.Since(r.began).Seconds(), what)
 	}
 }
 

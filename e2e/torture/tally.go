@@ -35,6 +35,7 @@ type tally struct {
 	counts        map[oracle.Class]int
 	reads, orders int // looks of the reader, lines of files
 	acks          int
+	uses          int // comparisons of goroutines and open files
 }
 
 func newTally() *tally { return &tally{kills: map[Phase]int{}, counts: map[oracle.Class]int{}} }
@@ -49,20 +50,28 @@ func (t *tally) add(r *oracle.Report, copied, changed int64) {
 	t.reads += r.Looks("reader")
 	t.orders += r.Looks("file lines")
 	t.acks += r.Looks("ack")
+	t.uses += r.Looks("use")
+}
+
+// killed is how many kills there were, in all phases.
+func (t *tally) killed() (total int) {
+	for _, n := range t.kills {
+		total += n
+	}
+	return total
 }
 
 // print says everything, one subject a line.
 func (t *tally) print(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "rounds     %d in %v\n", t.rounds, took.Round(time.Second))
 	fmt.Fprintf(w, "rows       %d copied, %d changed\n", t.copied, t.changed)
-	total := 0
 	var kills []string
 	for _, p := range Phases {
-		total += t.kills[p]
 		kills = append(kills, fmt.Sprintf("%s %d", p, t.kills[p]))
 	}
-	fmt.Fprintf(w, "kills      %d: %s; %d other breaks\n", total, strings.Join(kills, ", "), t.breaks)
-	fmt.Fprintf(w, "watched    %d snapshots of the database, %d acknowledgements, %d lines of the file\n", t.reads, t.acks, t.orders)
+	fmt.Fprintf(w, "kills      %d: %s; %d other breaks\n", t.killed(), strings.Join(kills, ", "), t.breaks)
+	fmt.Fprintf(w, "watched    %d snapshots of the database, %d acknowledgements, %d lines of the file, %d looks at what a daemon holds\n",
+		t.reads, t.acks, t.orders, t.uses)
 	for _, c := range summary {
 		fmt.Fprintf(w, "%-10s %d\n", c, t.counts[c])
 	}

@@ -53,7 +53,8 @@ type Options struct {
 	SourceVia, TargetVia string
 	// InSource and InTarget are further settings of the sources and of the Postgres target.
 	InSource, InTarget daemon.Settings
-	Args               []string // of the daemon
+	Besides            daemon.Settings // further settings of the pipelines
+	Args               []string        // of the daemon
 }
 
 // Trial is one.
@@ -115,7 +116,7 @@ func (t *Trial) Beside(folder string, args []string, env ...string) (*daemon.Dae
 		p := daemon.Pipeline{
 			Name: string(target), Source: t.options.SourceVia,
 			InSource: daemon.Settings{"password": "${env:TRIAL_PASSWORD}", "slot": daemon.Settings{"name": t.Slot(target)}},
-			Snapshot: daemon.Settings{"workers": 2, "chunk_size": "1MiB"},
+			Snapshot: daemon.Settings{"workers": 2, "chunk_size": "1MiB"}, Besides: t.options.Besides,
 		}
 		for k, v := range t.options.InSource {
 			p.InSource[k] = v
@@ -316,8 +317,11 @@ func (t *Trial) States(ctx context.Context) map[string]progress.State {
 	return states
 }
 
-// shown looks for secrets in what a running daemon answers.
+// shown looks for secrets in what a running daemon answers, and for transactions it holds open at rest.
 func (t *Trial) shown(ctx context.Context) error {
+	if err := t.idle(ctx); err != nil {
+		return err
+	}
 	page, err := t.Daemon.Metrics(ctx)
 	if err != nil {
 		return err
@@ -350,9 +354,10 @@ func (t *Trial) judge(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := oracle.Files(t.Report, filepath.Join(t.options.Folder, "state")); err != nil {
+	if err := oracle.Files(t.Report, t.options.Folder); err != nil {
 		return err
 	}
+	oracle.Races(t.Report, []byte(t.Daemon.Log()))
 	return oracle.Secrets(t.Report, t.canaries(), filepath.Join(t.options.Folder, "state"), filepath.Join(t.options.Folder, daemon.LogName))
 }
 
