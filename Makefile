@@ -1,6 +1,6 @@
 # Every target installs what it needs, quietly and once, and may be run again at any time.
-# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, SEED; SET; ROWFERRY_TEST_PG15=URL and the like use a
-# server you have; ROWFERRY_CACHE says where downloads are kept.
+# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, SEED, TARGET, RACE, SIZES; SET; ROWFERRY_TEST_MAJOR=18;
+# ROWFERRY_TEST_PG15=URL and the like use a server you have; ROWFERRY_CACHE says where downloads are kept.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -25,10 +25,11 @@ build: ## the static binary, build/rowferry
 	@mkdir -p build
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o build/rowferry ./cmd/rowferry
 
-test: build ## all tests: units, and the real binary against real servers
+test: build ## all tests: units, and the real binary against real servers, Postgres 15 and 18
 	@$(GOTEST) $$(go list ./... | grep -v /e2e)
 	@$(GOTEST) -tags failpoints ./schema/failpoint ./sinks/file
-	@$(GOTEST) -count=1 ./e2e/...
+	@$(GOTEST) -count=1 -parallel 4 ./e2e/...
+	@ROWFERRY_TEST_MAJOR=18 $(GOTEST) -count=1 -parallel 4 -skip '^(TestEveryMajor|TestImport)' ./e2e ./e2e/faults ./e2e/load ./e2e/oracle
 
 race: ## all unit tests under the race detector
 	@e2e/install/tools.sh compiler >/dev/null
@@ -49,8 +50,10 @@ verify: lint ## lint, generated files up to date, import rules, known vulnerabil
 fuzz: ## every fuzz target for FUZZTIME each, or those that FUZZ matches
 	@e2e/install/fuzz.sh $(FUZZTIME) '$(FUZZ)'
 
-torture: build ## load, random kills and oracles for DURATION from SEED
-	@go run ./e2e/torture -duration $(DURATION) $(if $(SEED),-seed $(SEED))
+torture: build ## load, random kills and oracles, for DURATION or KILLS, from SEED, into TARGET, with RACE=1; or large things by SIZES=1
+	$(if $(RACE),@e2e/install/tools.sh compiler >/dev/null && CGO_ENABLED=1 go build -race -o build/rowferry-race ./cmd/rowferry)
+	@go run ./e2e/torture $(if $(KILLS),-kills $(KILLS),-duration $(DURATION)) $(if $(SEED),-seed $(SEED)) \
+	  $(if $(TARGET),-targets $(TARGET)) $(if $(RACE),-binary build/rowferry-race) $(if $(SIZES),-sizes $(SIZES))
 
 conformance: build ## the open cases of ../shared/conformance, plain and with crashes
 	@e2e/install/tools.sh python3 >/dev/null

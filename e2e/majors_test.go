@@ -33,6 +33,7 @@ func TestEveryMajor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d to %d", tt.source, tt.target), func(t *testing.T) {
+			t.Parallel()
 			follow(t, trial.Options{
 				Binary: binary, Folder: filepath.Join(t.TempDir(), "trial"),
 				Source: servers.ForTest(t, tt.source).NewDatabase(t), Target: servers.ForTest(t, tt.target).NewDatabase(t),

@@ -17,7 +17,7 @@ import (
 // TestPlantedBugsAreFound builds the binary with bugs that break each promise, and without, and wants the oracles to
 // tell one from the other.
 func TestPlantedBugsAreFound(t *testing.T) {
-	server := servers.StartForTest(t, 15)
+	server := servers.StartForTest(t, servers.Major(t))
 	tests := []struct {
 		bug    string
 		tags   []string // of both builds

@@ -16,7 +16,7 @@ import (
 // both sides; and a target whose standby was promoted is followed there.
 func TestFault29_SeveralHosts(t *testing.T) {
 	t.Parallel()
-	primary := servers.StartForTest(t, 15)
+	primary := servers.StartForTest(t, servers.Major(t))
 	standby := servers.StandbyForTest(t, primary)
 	source, target := "shop_source", "shop_target"
 	servers.Exec(t, primary.URL("postgres"), "CREATE DATABASE "+source, "CREATE DATABASE "+target)
@@ -53,10 +53,10 @@ func (p *pair) level(primary, standby *servers.Server) {
 // TestFault29_TargetFailsOver: when a target's standby is promoted, the pipeline finds it and goes on.
 func TestFault29_TargetFailsOver(t *testing.T) {
 	t.Parallel()
-	primary := servers.StartForTest(t, 15)
+	primary := servers.StartForTest(t, servers.Major(t))
 	standby := servers.StandbyForTest(t, primary)
 	servers.Exec(t, primary.URL("postgres"), "CREATE DATABASE shop")
-	p := pairOf(t, build(t), servers.ForTest(t, 15).NewDatabase(t), primary.URL("shop"))
+	p := pairOf(t, build(t), servers.ForTest(t, servers.Major(t)).NewDatabase(t), primary.URL("shop"))
 	p.Pipelines[0].Target = fmt.Sprintf("postgres://postgres@%s/shop?sslmode=disable", servers.Hosts(primary, standby))
 	p.follow()
 	p.exec(`INSERT INTO items VALUES (1000, 'before')`)

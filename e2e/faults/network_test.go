@@ -38,7 +38,7 @@ func both(p *proxy.Proxy, toxic proxy.Toxic) {
 // proxied is a trial whose daemon reaches source and target through proxies.
 func proxied(t *testing.T, seed uint64, o trial.Options) (tr *trial.Trial, source, target *proxy.Proxy) {
 	t.Helper()
-	o.Source, o.Target = servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t)
+	o.Source, o.Target = servers.ForTest(t, servers.Major(t)).NewDatabase(t), targets(t).NewDatabase(t)
 	source, o.SourceVia = via(t, o.Source)
 	target, o.TargetVia = via(t, o.Target)
 	return newTrial(t, seed, o), source, target

@@ -37,30 +37,35 @@ type pair struct {
 // newPair makes both databases on one server, with 100 rows to copy.
 func newPair(t *testing.T, binary string) *pair {
 	t.Helper()
-	server := servers.ForTest(t, 15)
+	server := servers.ForTest(t, servers.Major(t))
 	return pairOf(t, binary, server.NewDatabase(t), server.NewDatabase(t))
 }
 
 // farPair makes them on two servers.
 func farPair(t *testing.T, binary string) *pair {
 	t.Helper()
-	return pairOf(t, binary, servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t))
+	return pairOf(t, binary, servers.ForTest(t, servers.Major(t)).NewDatabase(t), targets(t).NewDatabase(t))
 }
 
 // targets is a server for targets that are left with open transactions. It is another than that of the sources: there
 // a new slot waits for the open transactions of all databases.
 func targets(t *testing.T) *servers.Server {
 	t.Helper()
-	server, err := startTargets()
-	if err != nil {
-		t.Fatal(err)
+	common.once.Do(func() {
+		common.server, common.err = servers.Start(context.Background(), servers.Major(t), "") // it ends with the test process
+	})
+	if common.err != nil {
+		t.Fatal(common.err)
 	}
-	return server
+	return common.server
 }
 
-var startTargets = sync.OnceValues(func() (*servers.Server, error) {
-	return servers.Start(context.Background(), 15, "") // it ends with the test process
-})
+// common is the server of targets.
+var common struct {
+	once   sync.Once
+	server *servers.Server
+	err    error
+}
 
 // pairOf is newPair for databases that exist and are empty.
 func pairOf(t *testing.T, binary, source, target string) *pair {

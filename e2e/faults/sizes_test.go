@@ -54,7 +54,7 @@ func TestFault97_MaliciousIdentifiers(t *testing.T) {
 func TestFault98_Sizes(t *testing.T) {
 	t.Parallel()
 	const tables, columns = 1000, 1600
-	server := servers.StartForTest(t, 15) // long transactions would hold up the slots of other tests
+	server := servers.StartForTest(t, servers.Major(t)) // long transactions would hold up the slots of other tests
 	p := pairOf(t, build(t), server.NewDatabase(t), server.NewDatabase(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 func TestFault32_SourceStopsImmediately(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
-	server := servers.StartForTest(t, 15)
-	tr := newTrial(t, 32, trial.Options{Source: server.NewDatabase(t), Target: servers.ForTest(t, 15).NewDatabase(t)})
+	server := servers.StartForTest(t, servers.Major(t))
+	tr := newTrial(t, 32, trial.Options{Source: server.NewDatabase(t), Target: servers.ForTest(t, servers.Major(t)).NewDatabase(t)})
 	flow(ctx, t, tr)
 	for range 2 {
 		more(ctx, t, tr, 60)
@@ -62,8 +62,8 @@ func TestFault35_SlotDroppedWhileRunning(t *testing.T) {
 // needs.
 func TestFault36_SlotInvalidatedWhileRunning(t *testing.T) {
 	t.Parallel()
-	server := servers.StartForTest(t, 15, "max_slot_wal_keep_size=1MB", "max_wal_size=32MB", "min_wal_size=32MB")
-	p := pairOf(t, build(t), server.NewDatabase(t), servers.ForTest(t, 15).NewDatabase(t))
+	server := servers.StartForTest(t, servers.Major(t), "max_slot_wal_keep_size=1MB", "max_wal_size=32MB", "min_wal_size=32MB")
+	p := pairOf(t, build(t), server.NewDatabase(t), servers.ForTest(t, servers.Major(t)).NewDatabase(t))
 	p.follow()
 	p.equal()
 	release := blocked(p, `INSERT INTO items VALUES (1000, 'waits')`)

@@ -103,7 +103,7 @@ func runFile(t *testing.T, binary, config string, args ...string) (string, int) 
 func TestFault21_WrongConfiguration(t *testing.T) {
 	t.Parallel()
 	folder := newFolder(t)
-	url := servers.ForTest(t, 15).NewDatabase(t)
+	url := servers.ForTest(t, servers.Major(t)).NewDatabase(t)
 	file := filepath.Join(folder, "rowferry.yaml")
 	text := fmt.Sprintf(`version: 1
 state: { path: %[1]s/state }

@@ -62,9 +62,9 @@ func TestFault69_Deadlock(t *testing.T) {
 func TestFault71_TargetCrashes(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
-	server := servers.StartForTest(t, 15)
+	server := servers.StartForTest(t, servers.Major(t))
 	tr := newTrial(t, 71, trial.Options{
-		Source: servers.ForTest(t, 15).NewDatabase(t), Target: server.NewDatabase(t), Targets: []trial.Target{trial.Postgres},
+		Source: servers.ForTest(t, servers.Major(t)).NewDatabase(t), Target: server.NewDatabase(t), Targets: []trial.Target{trial.Postgres},
 	})
 	flow(ctx, t, tr)
 	for _, crash := range []func() error{server.Kill, func() error { return server.Stop(syscall.SIGINT) }} {
@@ -129,7 +129,7 @@ func backUp(t *testing.T, url string) (restore func()) {
 	t.Helper()
 	at := strings.LastIndex(url, "/")
 	name, _, _ := strings.Cut(url[at+1:], "?")
-	admin := servers.ForTest(t, 15).URL("postgres")
+	admin := servers.ForTest(t, servers.Major(t)).URL("postgres")
 	quoted, kept := pgx.Identifier{name}.Sanitize(), pgx.Identifier{name + "_b"}.Sanitize()
 	alone := `SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = '` + name + `'`
 	servers.Exec(t, admin, alone, `CREATE DATABASE `+kept+` TEMPLATE `+quoted)
@@ -162,14 +162,14 @@ func TestFault72_TargetTakesNothing(t *testing.T) {
 			alterDatabase(p.t, p.target, `SET default_transaction_read_only = on`)
 			servers.Exec(p.t, p.target, end)
 		}, func(p *pair) {
-			servers.Exec(p.t, servers.ForTest(p.t, 15).URL("postgres"), `ALTER DATABASE `+nameOf(p.target)+` RESET default_transaction_read_only`)
+			servers.Exec(p.t, servers.ForTest(p.t, servers.Major(p.t)).URL("postgres"), `ALTER DATABASE `+nameOf(p.target)+` RESET default_transaction_read_only`)
 		}},
 		{"no connection allowed", "not currently accepting connections", func(p *pair) {
-			admin := servers.ForTest(p.t, 15).URL("postgres")
+			admin := servers.ForTest(p.t, servers.Major(p.t)).URL("postgres")
 			servers.Exec(p.t, admin, `ALTER DATABASE `+nameOf(p.target)+` ALLOW_CONNECTIONS false`,
 				strings.Replace(end, "current_database()", "'"+nameOf(p.target)+"'", 1))
 		}, func(p *pair) {
-			servers.Exec(p.t, servers.ForTest(p.t, 15).URL("postgres"), `ALTER DATABASE `+nameOf(p.target)+` ALLOW_CONNECTIONS true`)
+			servers.Exec(p.t, servers.ForTest(p.t, servers.Major(p.t)).URL("postgres"), `ALTER DATABASE `+nameOf(p.target)+` ALLOW_CONNECTIONS true`)
 		}},
 		{"disk full", "53100", refuse("53100"), accept},
 		{"connection limit", "53300", refuse("53300"), accept},

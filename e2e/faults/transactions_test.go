@@ -33,7 +33,7 @@ func TestFault45_SavepointsInALargeTransaction(t *testing.T) {
 // prepared later comes when it commits, and not at all when it does not.
 func TestFault49_PreparedTransactions(t *testing.T) {
 	t.Parallel()
-	server := servers.StartForTest(t, 15) // what is prepared anywhere on a server holds up new slots
+	server := servers.StartForTest(t, servers.Major(t)) // what is prepared anywhere on a server holds up new slots
 	p := pairOf(t, build(t), server.NewDatabase(t), server.NewDatabase(t))
 	p.Pipelines[0].InSource["slot"] = daemon.Settings{"name": p.slot, "create_timeout": "1s"}
 	p.exec(`BEGIN; INSERT INTO items VALUES (1000, 'prepared before'); PREPARE TRANSACTION 'early bird'`)

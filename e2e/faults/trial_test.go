@@ -18,7 +18,7 @@ func newTrial(t *testing.T, seed uint64, o trial.Options) *trial.Trial {
 		o.Binary = build(t)
 	}
 	if o.Source == "" {
-		o.Source, o.Target = servers.ForTest(t, 15).NewDatabase(t), targets(t).NewDatabase(t)
+		o.Source, o.Target = servers.ForTest(t, servers.Major(t)).NewDatabase(t), targets(t).NewDatabase(t)
 	}
 	hasten(t, o.Source)
 	profile := load.Full()

@@ -102,7 +102,7 @@ func TestInvariantsHoldAtTheSource(t *testing.T) {
 
 // A server that crashes under the load costs no transaction and doubles none: the log and the tables agree.
 func TestLoadSurvivesItsServer(t *testing.T) {
-	server := servers.StartForTest(t, 15)
+	server := servers.StartForTest(t, servers.Major(t))
 	url := server.NewDatabase(t)
 	setup(t, url, 10)
 	p := Full()
@@ -170,7 +170,7 @@ func TestPauseHoldsEveryWorker(t *testing.T) {
 
 func prepared(t *testing.T, existing int) string {
 	t.Helper()
-	url := servers.ForTest(t, 15).NewDatabase(t)
+	url := servers.ForTest(t, servers.Major(t)).NewDatabase(t)
 	setup(t, url, existing)
 	return url
 }

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // pair is a source with a load behind it and a target that equals it.
 func pair(t *testing.T) (source, target string) {
 	t.Helper()
-	server := servers.ForTest(t, 15)
+	server := servers.ForTest(t, servers.Major(t))
 	source = server.NewDatabase(t)
 	conn := connect(t, source)
 	if err := load.Setup(t.Context(), conn, 50); err != nil {
