@@ -62,22 +62,27 @@ func (k *Kafka) CreateTopic(tb testing.TB, topic string, partitions int32, confi
 		if err := code(nil, answer.Topics[0].ErrorCode); err != nil {
 			return err
 		}
-		return await(ctx, func() (bool, error) {
-			leaders, err := leaders(ctx, client, topic)
-			if err != nil || len(leaders) != int(partitions) {
-				return false, err
-			}
-			for _, leader := range leaders {
-				if leader < 0 {
-					return false, nil
-				}
-			}
-			return true, nil
-		})
+		return led(ctx, client, topic, partitions)
 	})
 }
 
-// AddPartitions grows a topic to so many partitions.
+// led waits until a topic has so many partitions and each a leader.
+func led(ctx context.Context, client *kgo.Client, topic string, partitions int32) error {
+	return await(ctx, func() (bool, error) {
+		found, err := leaders(ctx, client, topic)
+		if err != nil || len(found) != int(partitions) {
+			return false, err
+		}
+		for _, leader := range found {
+			if leader < 0 {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// AddPartitions grows a topic to so many partitions and waits until each has a leader.
 func (k *Kafka) AddPartitions(tb testing.TB, topic string, partitions int32) {
 	tb.Helper()
 	k.admin(tb, "adding partitions to "+topic, func(ctx context.Context, client *kgo.Client) error {
@@ -89,11 +94,14 @@ func (k *Kafka) AddPartitions(tb testing.TB, topic string, partitions int32) {
 		if err != nil {
 			return err
 		}
-		return code(nil, answer.Topics[0].ErrorCode)
+		if err := code(nil, answer.Topics[0].ErrorCode); err != nil {
+			return err
+		}
+		return led(ctx, client, topic, partitions)
 	})
 }
 
-// DeleteTopics deletes the topics whose names begin with the prefix.
+// DeleteTopics deletes the topics whose names begin with the prefix, and waits until a broker knows none any more.
 func (k *Kafka) DeleteTopics(tb testing.TB, prefix string) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
@@ -109,23 +117,16 @@ func (k *Kafka) deleteTopics(ctx context.Context, prefix string) error {
 		return err
 	}
 	defer client.Close()
-	all := kmsg.NewPtrMetadataRequest()
-	all.Topics = nil // means all
-	answer, err := all.RequestWith(ctx, client)
-	if err != nil {
-		return fmt.Errorf("listing topics: %w", err)
+	names, err := topics(ctx, client, prefix)
+	if err != nil || len(names) == 0 {
+		return err
 	}
 	request := kmsg.NewPtrDeleteTopicsRequest()
-	request.TimeoutMillis = int32(adminLimit.Milliseconds())
-	for _, topic := range answer.Topics {
-		if topic.Topic != nil && strings.HasPrefix(*topic.Topic, prefix) {
-			t := kmsg.NewDeleteTopicsRequestTopic()
-			t.Topic = topic.Topic
-			request.Topics, request.TopicNames = append(request.Topics, t), append(request.TopicNames, *topic.Topic)
-		}
-	}
-	if len(request.Topics) == 0 {
-		return nil
+	request.TimeoutMillis, request.TopicNames = int32(adminLimit.Milliseconds()), names
+	for _, name := range names {
+		t := kmsg.NewDeleteTopicsRequestTopic()
+		t.Topic = &name
+		request.Topics = append(request.Topics, t)
 	}
 	deleted, err := request.RequestWith(ctx, client)
 	if err != nil {
@@ -134,7 +135,30 @@ func (k *Kafka) deleteTopics(ctx context.Context, prefix string) error {
 	for _, topic := range deleted.Topics {
 		err = code(err, topic.ErrorCode)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return await(ctx, func() (bool, error) {
+		left, err := topics(ctx, client, prefix)
+		return len(left) == 0, err
+	})
+}
+
+// topics lists the topics whose names begin with the prefix.
+func topics(ctx context.Context, client *kgo.Client, prefix string) ([]string, error) {
+	all := kmsg.NewPtrMetadataRequest()
+	all.Topics = nil // means all
+	answer, err := all.RequestWith(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("listing topics: %w", err)
+	}
+	var names []string
+	for _, topic := range answer.Topics {
+		if topic.Topic != nil && strings.HasPrefix(*topic.Topic, prefix) {
+			names = append(names, *topic.Topic)
+		}
+	}
+	return names, nil
 }
 
 // Leader is the broker that leads a partition, or -1.
@@ -189,7 +213,7 @@ func (k *Kafka) MoveLeader(tb testing.TB, topic string, partition int32, node in
 	})
 }
 
-// LimitClient lets clients of that id write only so many bytes a second; 0 lifts the limit.
+// LimitClient lets clients of that id write only so many bytes a second, from a moment later on; 0 lifts the limit.
 func (k *Kafka) LimitClient(tb testing.TB, clientID string, bytesPerSecond int) {
 	tb.Helper()
 	k.admin(tb, "limiting client "+clientID, func(ctx context.Context, client *kgo.Client) error {

@@ -84,14 +84,12 @@ func TestKafkaQuota(t *testing.T) {
 	k.LimitClient(t, topic, 20_000)
 	throttled := make(chan time.Duration, 100)
 	client := k.Client(t, kgo.ClientID(topic), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.WithHooks(throttleHook(throttled)))
-	for range 3 {
+	err := poll(30*time.Second, "a client above its limit to be throttled", func() bool {
 		mustWrite(t, client, topic, strings.Repeat("x", 100_000))
-		if len(throttled) > 0 {
-			break
-		}
-	}
-	if len(throttled) == 0 {
-		t.Error("got no throttling of a client above its limit")
+		return len(throttled) > 0
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	k.LimitClient(t, topic, 0)
 }
