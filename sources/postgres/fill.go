@@ -20,12 +20,10 @@ func (t *tail) fill(ctx context.Context) error {
 		t.pace.lag(time.Duration(t.sent-t.began) * time.Microsecond)
 	}
 	if pause := t.pace.before(t.lastRead, now); pause > 0 {
-		if err := t.pause(ctx, now.Add(pause)); err != nil {
+		if err := t.pause(ctx, pause); err != nil {
 			return err
 		}
-		after := time.Now()
-		t.pace.rested(after.Sub(now))
-		now = after
+		now = time.Now()
 	}
 	if err := t.await(ctx, now); err != nil {
 		return err
@@ -112,21 +110,7 @@ func (t *tail) quiet(from, now time.Time) error {
 }
 
 // pause waits before a read, so that the server can send more at once.
-func (t *tail) pause(ctx context.Context, until time.Time) error {
-	if t.gatherer != nil {
-		t.deadline = time.Time{}
-		if err := t.conn.SetReadDeadline(until); err != nil {
-			return classify(fmt.Errorf("reading the log: %w", err))
-		}
-		if ctx.Err() != nil { // its end may have set a deadline before ours
-			return context.Cause(ctx)
-		}
-		if err := t.gatherer.gather(); err != nil {
-			return classify(fmt.Errorf("reading the log: %w", err))
-		}
-		return context.Cause(ctx)
-	}
-	length := time.Until(until)
+func (t *tail) pause(ctx context.Context, length time.Duration) error {
 	if t.timer == nil {
 		t.timer = time.NewTimer(length)
 	} else {

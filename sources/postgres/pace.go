@@ -82,11 +82,9 @@ func (p *pace) before(last int, now time.Time) time.Duration {
 		return 0
 	}
 	p.pauses++
+	p.total += rest
 	return rest
 }
-
-// rested notes how long a pause was: it ends early when there is no room for more.
-func (p *pace) rested(d time.Duration) { p.total += d }
 
 // lingers tells whether a batch may wait a little for more: while catching up, when reads bring little. Between
 // pauses they bring much.

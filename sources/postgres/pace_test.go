@@ -16,7 +16,6 @@ func (c *clock) reads(n, size int, wait time.Duration) (paused time.Duration) {
 	for range n {
 		if d := c.p.before(c.p.lastBytes(size), c.now); d > 0 {
 			paused += d
-			c.p.rested(d)
 			c.now = c.now.Add(d)
 			// What came in the meantime is read at once.
 			c.p.read(int(float64(size)*float64(d)/float64(wait+1)), 0, c.now)

@@ -66,7 +66,6 @@ type tail struct {
 	conn      net.Conn
 	wire      *wire
 	pace      pace
-	gatherer  *gatherer // nil where pauses are slept through
 	relations *relations
 	batches   *batcher
 	spill     *spill
@@ -161,9 +160,6 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 		reporter:  newReporter(cfg.from),
 		shut:      func(context.Context) error { return conn.Close() },
 		pending:   cfg.from, returned: cfg.from, moved: time.Now(), unwatch: func() bool { return true },
-	}
-	if cfg.pace {
-		t.gatherer = newGatherer(conn)
 	}
 	t.reporter.wake = func(at time.Time) { _ = conn.SetReadDeadline(at) }
 	return t
