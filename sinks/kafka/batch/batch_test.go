@@ -99,6 +99,8 @@ func byKafkaGo(b Batch) (read, error) {
 	}
 }
 
+var decompressor = kgo.DefaultDecompressor()
+
 // byFranz reads a batch with franz-go, and checks what kafka-go does not show.
 func byFranz(b Batch) (read, error) {
 	if size := binary.BigEndian.Uint32(b); int(size) != len(b)-4 {
@@ -116,7 +118,7 @@ func byFranz(b Batch) (read, error) {
 	case uint32(rb.CRC) != crc(b):
 		return read{}, fmt.Errorf("checksum %x, want %x", uint32(rb.CRC), crc(b))
 	}
-	raw, err := kgo.DefaultDecompressor().Decompress(rb.Records, kgo.CompressionCodecType(rb.Attributes&7))
+	raw, err := decompressor.Decompress(rb.Records, kgo.CompressionCodecType(rb.Attributes&7))
 	if err != nil {
 		return read{}, err
 	}
