@@ -85,6 +85,9 @@ func (c *checker) checkRole(ctx context.Context) error {
 	switch {
 	case fault.Of(err).Code == "target.ledger_damaged":
 		c.problem("ledger", err.Error(), "target.ledger_damaged", fault.Of(err).Remedy)
+	case fault.Of(err).Code == "target.privilege":
+		c.problem("ledger", "the role may not use the schema rowferry, which keeps the position", "target.privilege",
+			"GRANT USAGE ON SCHEMA rowferry TO "+c.role+";\nGRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rowferry TO "+c.role+";")
 	case err != nil:
 		return fmt.Errorf("looking for the ledger: %w", err)
 	case found:

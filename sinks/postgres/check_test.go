@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,18 @@ func TestCheck(t *testing.T) {
 	if n := d.lines(`SELECT count(*) FROM pg_namespace WHERE nspname = 'rowferry'`); n[0] != "0" {
 		t.Error("the check has made the ledger")
 	}
+
+	// A ledger that the role may not look at hides nothing else.
+	d.exec(`CREATE SCHEMA rowferry`)
+	found, err = s.Check(testContext(t), tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(found, func(f schema.Finding) bool { return f.Name == "ledger" })
+	if i < 0 || !strings.HasPrefix(found[i].Fix, "GRANT USAGE ON SCHEMA rowferry TO ") || found[len(found)-1].Name == "ledger" {
+		t.Errorf("got %+v, want the grant for the ledger and what else is to be found", found)
+	}
+	d.exec(`DROP SCHEMA rowferry`)
 
 	// The owner has everything, and no fault is found in what fits.
 	found, err = d.sink(nil).Check(testContext(t), []*schema.Table{tableOf("accounts", "*id integer", "owner text", "email character varying(40)")})

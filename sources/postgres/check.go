@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +64,7 @@ func (s *Source) Check(ctx context.Context) ([]schema.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.checkPublication(r, planner, slot == nil)
+	s.checkPublication(r, planner, version, slot == nil)
 	err = s.checkTables(ctx, r, conn, planner)
 	return r.findings, err
 }
@@ -194,7 +195,7 @@ func (s *Source) checkSlot(r *report, settings serverSettings, slot *slotInfo, e
 }
 
 // checkPublication says what would be made, and what speaks against it.
-func (s *Source) checkPublication(r *report, p *planner, first bool) {
+func (s *Source) checkPublication(r *report, p *planner, version int, first bool) {
 	made := p.plan()
 	for _, problem := range made.problems {
 		area := "source"
@@ -214,10 +215,14 @@ func (s *Source) checkPublication(r *report, p *planner, first bool) {
 	case len(made.problems) == 0:
 		r.pass("source", "publication", "%s will be made", s.cfg.Publication.Name)
 	}
-	if first && len(made.problems) == 0 && len(made.sql) > 0 {
+	if first && len(made.problems) == 0 {
+		sql := append(slices.Clone(made.sql), s.slotCommand(version))
+		text := "1 statement at the first start"
+		if len(sql) > 1 {
+			text = fmt.Sprintf("%d statements at the first start", len(sql))
+		}
 		r.findings = append(r.findings, schema.Finding{
-			Area: "source", Name: "will run", Text: fmt.Sprintf("%d statements at the first start", len(made.sql)),
-			Fix: strings.Join(made.sql, ";\n") + ";",
+			Area: "source", Name: "will run", Text: text, Fix: strings.Join(sql, ";\n") + ";",
 		})
 	}
 	for _, text := range made.skipped {

@@ -62,10 +62,14 @@ func classifyServer(err error, pg *pgconn.PgError) error {
 	err = redact(err, pg)
 	switch pg.Code {
 	case "42704": // undefined_object
-		if strings.Contains(strings.ToLower(pg.Routine), "publication") {
+		switch routine := strings.ToLower(pg.Routine); {
+		case strings.Contains(routine, "publication"):
 			return fault.Halt("source.publication_missing", err, remedyPublicationMissing)
+		case strings.Contains(routine, "slot"):
+			return fault.Halt("source.slot_missing", err, remedyGap)
+		case strings.Contains(routine, "option"), strings.Contains(routine, "config"):
+			return fault.Halt("source.config", err, "the source's url sets a parameter the server does not know: correct it")
 		}
-		return fault.Halt("source.slot_missing", err, remedyGap)
 	case "42710": // duplicate_object
 		return fault.Halt("source.slot_exists", err, remedySlotExists)
 	case "55006": // object_in_use

@@ -24,6 +24,8 @@ func TestClassify(t *testing.T) {
 		{"42704", "ReplicationSlotAcquire", `replication slot "s" does not exist`, "source.slot_missing", fault.Terminal},
 		{"42704", "get_publication_oid", `publication "p" does not exist`, "source.publication_missing", fault.Terminal},
 		{"42704", "GetPublicationByName", `Publikation »p« existiert nicht`, "source.publication_missing", fault.Terminal},
+		{"42704", "find_option", `unrecognized configuration parameter "frob"`, "source.config", fault.Terminal},
+		{"42704", "typenameType", `type "gone" does not exist`, "", fault.Retryable},
 		{"42710", "ReplicationSlotCreate", `replication slot "s" already exists`, "source.slot_exists", fault.Terminal},
 		{"55006", "ReplicationSlotAcquire", `replication slot "s" is active for PID 7`, "source.slot_active", fault.Retryable},
 		{"55000", "StartLogicalReplication", `can no longer get changes from replication slot "s"`, "source.slot_lost", fault.Terminal},

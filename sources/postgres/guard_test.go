@@ -374,7 +374,8 @@ func TestCheckChangesNothingAndPrintsTheSQL(t *testing.T) {
 			}
 			want := `ALTER TABLE ONLY "public"."u" REPLICA IDENTITY FULL;` + "\n" + `CREATE PUBLICATION "` + s.cfg.Publication.Name +
 				`" FOR TABLE ONLY "public"."t", ONLY "public"."u" WITH (publish_via_partition_root = true); COMMENT ON PUBLICATION "` + s.cfg.Publication.Name +
-				`" IS 'made by rowferry for slot ` + s.cfg.Slot.Name + `';`
+				`" IS 'made by rowferry for slot ` + s.cfg.Slot.Name + `';` + "\n" + `CREATE_REPLICATION_SLOT "` + s.cfg.Slot.Name + `" LOGICAL pgoutput ` +
+				map[bool]string{true: "EXPORT_SNAPSHOT;", false: "(SNAPSHOT 'export');"}[major < 15]
 			if diff := cmp.Diff(want, sql); diff != "" {
 				t.Errorf("SQL (-want +got):\n%s", diff)
 			}

@@ -173,6 +173,15 @@ func (s *Source) createSlot(ctx context.Context, conn *pgx.Conn) (createdSlot, e
 // errSlotPatience says that making the slot took longer than one attempt may.
 var errSlotPatience = errors.New("making the slot took too long")
 
+// slotCommand makes the slot, on a replication connection, and exports what it sees for the copy.
+func (s *Source) slotCommand(version int) string {
+	option := "(SNAPSHOT 'export')"
+	if version < 150000 {
+		option = "EXPORT_SNAPSHOT"
+	}
+	return "CREATE_REPLICATION_SLOT " + quoteName(s.cfg.Slot.Name) + " LOGICAL pgoutput " + option
+}
+
 // createSlotOn sends the command and reads its answer.
 func (s *Source) createSlotOn(ctx context.Context, keeper *pgconn.PgConn) (createdSlot, error) {
 	limit := time.Duration(s.cfg.Slot.CreateTimeout)
@@ -181,12 +190,7 @@ func (s *Source) createSlotOn(ctx context.Context, keeper *pgconn.PgConn) (creat
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, errSlotPatience)
 	defer cancel()
-	option := "(SNAPSHOT 'export')"
-	if versionOf(keeper) < 150000 {
-		option = "EXPORT_SNAPSHOT"
-	}
-	sql := "CREATE_REPLICATION_SLOT " + quoteName(s.cfg.Slot.Name) + " LOGICAL pgoutput " + option
-	results, err := keeper.Exec(bounded, sql).ReadAll()
+	results, err := keeper.Exec(bounded, s.slotCommand(versionOf(keeper))).ReadAll()
 	if err != nil {
 		if errors.Is(context.Cause(bounded), errSlotPatience) {
 			return createdSlot{}, errSlotPatience
