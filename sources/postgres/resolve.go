@@ -232,7 +232,7 @@ func (r *resolver) fromMessage(ctx context.Context, conn *pgx.Conn, m *relation,
 		}
 		types.fill(&c.Column, w.typeOID, w.typmod, native)
 		if old := before.column(w.name); old != nil && old.typ == w.typeOID {
-			c.NotNull, c.Generated, c.Always = old.NotNull, old.Generated, old.Always
+			c.NotNull, c.Generated, c.Always, c.Initial = old.NotNull, old.Generated, old.Always, old.Initial
 			c.number = old.number
 		}
 	}
