@@ -271,6 +271,12 @@ func (l *lane) plan(ctx context.Context, t *schema.Table) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.keep(ctx, t, p)
+	return p, nil
+}
+
+// keep remembers a table's plan. Constraints that can wait do so from now on.
+func (l *lane) keep(ctx context.Context, t *schema.Table, p *plan) {
 	l.plans[t] = p
 	if p.deferrable {
 		l.deferrable = true
@@ -278,7 +284,6 @@ func (l *lane) plan(ctx context.Context, t *schema.Table) (*plan, error) {
 			l.defers(ctx)
 		}
 	}
-	return p, nil
 }
 
 // Schema takes note of a new version of a table.
@@ -295,6 +300,6 @@ func (l *lane) Schema(ctx context.Context, c *schema.Change) error {
 	if err != nil {
 		return err
 	}
-	l.plans[c.Table] = p
+	l.keep(ctx, c.Table, p)
 	return nil
 }
