@@ -1,7 +1,10 @@
 package faults
 
 import (
+	"context"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rowferry/rowferry/e2e/daemon"
 	"github.com/rowferry/rowferry/e2e/servers"
@@ -60,6 +63,40 @@ func TestFault40_ColumnsTheTargetCannotTake(t *testing.T) {
 			p.same("items")
 		})
 	}
+}
+
+// TestFault40_CommittedButNotVisible: a commit is in the log before others see it, here because it waits for a synchronous standby that
+// is not there. What the catalog says of the new column is awaited.
+func TestFault40_CommittedButNotVisible(t *testing.T) {
+	t.Parallel()
+	server := servers.StartForTest(t, servers.Major(t))
+	p := pairOf(t, build(t), server.NewDatabase(t), targets(t).NewDatabase(t))
+	p.Pipelines[0].InTarget["schema_changes"] = "add_columns"
+	p.follow()
+	p.equal()
+	p.exec(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`, `SELECT pg_reload_conf()`)
+	p.eventually("the server to wait for standbys", func() (bool, string) {
+		names, err := query(p.ctx, p.source, `SHOW synchronous_standby_names`)
+		return err == nil && names == "nobody", names
+	})
+	conn, err := pgx.Connect(p.ctx, p.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(p.ctx))
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(p.ctx, `BEGIN; ALTER TABLE items ADD price int DEFAULT 7; INSERT INTO items VALUES (1001, 'after', 8); COMMIT`,
+			pgx.QueryExecModeSimpleProtocol)
+		done <- err
+	}()
+	p.waiting("source.catalog_behind")
+	p.onTarget(`SELECT count(*)::text FROM items WHERE id > 1000`, "0")
+	p.exec(`ALTER SYSTEM RESET synchronous_standby_names`, `SELECT pg_reload_conf()`)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	p.same("items")
 }
 
 // TestFault41_NamesChangeHands: a name that passes to another table does not mix their rows.

@@ -10,10 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
 )
 
-//go:embed queries/format_types.sql
-var formatTypesSQL string
+var (
+	//go:embed queries/altering.sql
+	alteringSQL string
+	//go:embed queries/format_types.sql
+	formatTypesSQL string
+)
 
 // resolver tells which version of a table a Relation message means. The log is older than the catalog: when the
 // message and the catalog differ, the message is right, and the version is built from it alone.
@@ -42,9 +47,16 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 	if err != nil {
 		return nil, false, err
 	}
+	altering, err := r.altering(ctx, conn, m)
+	if err != nil {
+		return nil, false, err
+	}
 	info, err := r.lookUp(ctx, conn, m)
 	if err != nil {
 		return nil, false, err
+	}
+	if altering && len(info) == 0 {
+		return nil, false, catalogBehind(name)
 	}
 	if !inScope {
 		if inScope, err = r.admit(ctx, conn, m, info); err != nil {
@@ -61,6 +73,9 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 	current, err := r.current(ctx, conn, info)
 	if err != nil {
 		return nil, false, err
+	}
+	if altering && !current.covers(m) {
+		return nil, false, catalogBehind(name)
 	}
 	now := current
 	if !current.matches(m) {
@@ -87,6 +102,22 @@ func (r *resolver) own(m *relation) error {
 	}
 	r.owners[name] = m.oid
 	return nil
+}
+
+// altering tells whether a transaction that changes the table's definition is not over. Asked before the catalog is, it tells
+// whether that may be older than the message: a commit is in the log before others see it, for long where it waits for a
+// synchronous standby, and it keeps the table's lock until they do.
+func (r *resolver) altering(ctx context.Context, conn *pgx.Conn, m *relation) (bool, error) {
+	var found bool
+	if err := conn.QueryRow(ctx, alteringSQL, m.oid).Scan(&found); err != nil {
+		return false, classify(fmt.Errorf("asking for changes of relation %d: %w", m.oid, err))
+	}
+	return found, nil
+}
+
+// catalogBehind says that the catalog does not show yet what the log says.
+func catalogBehind(name string) error {
+	return fault.Wait("source.catalog_behind", fmt.Errorf("a change of table %s is committed and not visible yet", name))
 }
 
 // lookUp finds the message's table in the catalog, with the partitioned tables above it; none when it is gone.
@@ -197,6 +228,17 @@ func (v *tableVersion) matches(m *relation) bool {
 		}
 	}
 	return next == len(m.columns)
+}
+
+// covers tells whether the version has every column of the message, with its type.
+func (v *tableVersion) covers(m *relation) bool {
+	for i := range m.columns {
+		c := v.column(m.columns[i].name)
+		if c == nil || c.typ != m.columns[i].typeOID {
+			return false
+		}
+	}
+	return true
 }
 
 // fromMessage builds a version out of a Relation message. What the message does not say is taken from the version
