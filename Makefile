@@ -1,5 +1,5 @@
 # Every target installs what it needs, quietly and once, and may be run again at any time.
-# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, SEED, TARGET, RACE, SIZES; SET; ROWFERRY_TEST_MAJOR=18;
+# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; MODE; KAFKA; ROWFERRY_TEST_MAJOR=18;
 # ROWFERRY_TEST_PG15=URL and the like use a server you have; ROWFERRY_CACHE says where downloads are kept.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -50,9 +50,9 @@ verify: lint ## lint, generated files up to date, import rules, known vulnerabil
 fuzz: ## every fuzz target for FUZZTIME each, or those that FUZZ matches
 	@e2e/install/fuzz.sh $(FUZZTIME) '$(FUZZ)'
 
-torture: build ## load, random kills and oracles, for DURATION or KILLS, from SEED, into TARGET, with RACE=1; or large things by SIZES=1
+torture: build ## load, random kills and oracles, for DURATION or KILLS, from SEED, into TARGET, with RACE=1; DUEL=10m: two daemons fight; SIZES=1: large things
 	$(if $(RACE),@e2e/install/tools.sh compiler >/dev/null && CGO_ENABLED=1 go build -race -o build/rowferry-race ./cmd/rowferry)
-	@go run ./e2e/torture $(if $(KILLS),-kills $(KILLS),-duration $(DURATION)) $(if $(SEED),-seed $(SEED)) \
+	@go run ./e2e/torture $(if $(DUEL),-duel -duration $(DUEL),$(if $(KILLS),-kills $(KILLS),-duration $(DURATION))) $(if $(SEED),-seed $(SEED)) \
 	  $(if $(TARGET),-targets $(TARGET)) $(if $(RACE),-binary build/rowferry-race) $(if $(SIZES),-sizes $(SIZES))
 
 conformance: build ## the open cases of ../shared/conformance, plain and with crashes
@@ -62,8 +62,8 @@ conformance: build ## the open cases of ../shared/conformance, plain and with cr
 bench: build ## figures into build/bench.jsonl, checked against their gates; SET=… runs a part
 	@go run ./e2e/bench $(if $(SET),-set '$(SET)')
 
-demo: build ## see it work: copy, stream, be killed, go on, compare
-	@go run ./e2e/demo
+demo: build ## see it work: copy, stream, be killed, go on, compare; KAFKA=1 adds a third target
+	@go run ./e2e/demo $(if $(KAFKA),-kafka)
 
 clean: ## remove what was built
 	@rm -rf build

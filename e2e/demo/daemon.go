@@ -32,6 +32,11 @@ pipelines:
     target: { url: %[5]q }
 `
 
+const kafkaConfig = `  topics:
+    source: { url: %q, tables: { include: ["public.*"] } }
+    target: { url: %q, create_topics: { partitions: 3 } }
+`
+
 const configName, logName, addressName = "rowferry.yaml", "rowferry.log", "address"
 
 // configure writes what Rowferry is told, into the demo's folder.
@@ -45,6 +50,9 @@ func (d *demo) configure() error {
 		return fmt.Errorf("finding a port for the status: %w", err)
 	}
 	text := fmt.Sprintf(config, filepath.Join(d.folder, "state"), address, d.shop, d.copied, "file:"+d.events)
+	if d.kafka != nil {
+		text += fmt.Sprintf(kafkaConfig, d.shop, "kafka://"+d.kafka.Addr())
+	}
 	if err := os.WriteFile(filepath.Join(d.folder, configName), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
@@ -105,8 +113,12 @@ func (p *daemon) alive() error {
 	return errors.New("the daemon ended by itself")
 }
 
-// awaitStreaming waits until both pipelines follow their source.
+// awaitStreaming waits until all pipelines follow their source.
 func (d *demo) awaitStreaming(ctx context.Context) error {
+	wanted := 2
+	if d.kafka != nil {
+		wanted = 3
+	}
 	var last progress.Report
 	err := await(ctx, func() (bool, error) {
 		if err := d.daemon.alive(); err != nil {
@@ -125,7 +137,7 @@ func (d *demo) awaitStreaming(ctx context.Context) error {
 				streaming++
 			}
 		}
-		return streaming == 2, nil
+		return streaming == wanted, nil
 	})
 	if err == nil {
 		return nil
@@ -157,7 +169,7 @@ func (d *demo) status(ctx context.Context) (report progress.Report, err error) {
 	return report, json.NewDecoder(response.Body).Decode(&report)
 }
 
-// awaitLast makes one more change and waits until both targets have it.
+// awaitLast makes one more change and waits until all targets have it.
 func (d *demo) awaitLast(ctx context.Context, server *servers.Server) error {
 	shop, err := pgx.Connect(ctx, d.shop)
 	if err != nil {
@@ -179,7 +191,10 @@ func (d *demo) awaitLast(ctx context.Context, server *servers.Server) error {
 		}
 		var there bool
 		err := copied.QueryRow(ctx, `SELECT EXISTS (SELECT FROM customers WHERE email = $1)`, last).Scan(&there)
-		return there && endsWith(d.events, last), err
+		if !there || err != nil || !endsWith(d.events, last) {
+			return false, err
+		}
+		return d.topicHolds(ctx, "customers", last)
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the last change: %w", err)

@@ -1,13 +1,15 @@
 // The demo shows Rowferry's main job in about a minute: a shop's database is copied and followed into a second
 // database and into a file of JSON lines, while customers keep ordering. In the middle the daemon is killed the
 // hard way and started again; at the end both targets are compared with the shop, row by row and value by value.
-// It needs build/rowferry and installs Postgres when there is none. Nothing is left behind but what it printed;
-// after a failure the folder with configuration, logs and the file stays.
+// With -kafka there is a third target, topics of Kafka, read for the comparison by another client library.
+// It needs build/rowferry and installs Postgres, and Kafka, when there is none. Nothing is left behind but what it
+// printed; after a failure the folder with configuration, logs and the file stays.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -27,13 +29,15 @@ const limit = 3 * time.Minute
 const major = 15
 
 func main() {
+	withKafka := flag.Bool("kafka", false, "add a pipeline into Kafka")
+	flag.Parse()
 	// The daemon ends with the thread that started it, see start.
 	runtime.LockOSThread()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
 	defer cancel()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, *withKafka); err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(context.Cause(ctx), err)
 		}
@@ -44,12 +48,21 @@ func main() {
 
 // demo is what the steps share.
 type demo struct {
-	folder string // configuration, state, log, and the file that is a target
-	shop   string // URL of the source
-	copied string // URL of the database that is a target
-	events string // path of the file
+	folder string         // configuration, state, log, and the file that is a target
+	shop   string         // URL of the source
+	copied string         // URL of the database that is a target
+	events string         // path of the file
+	kafka  *servers.Kafka // nil without topics
 	daemon *daemon
 	began  time.Time
+}
+
+// targets is "both targets", or how many there are.
+func (d *demo) targets() string {
+	if d.kafka != nil {
+		return "all three targets"
+	}
+	return "both targets"
 }
 
 // say prints a step of the story, with the time since its beginning.
@@ -62,7 +75,7 @@ func (d *demo) more(format string, args ...any) {
 	fmt.Printf("        %s\n", fmt.Sprintf(format, args...))
 }
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context, withKafka bool) (err error) {
 	d := &demo{began: time.Now()}
 	if d.folder, err = os.MkdirTemp("", "rowferry-demo-"); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
@@ -84,6 +97,13 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Remove()) }()
 	d.say("A throw-away Postgres %d server runs on port %d.", major, server.Port)
+	if withKafka {
+		if d.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{}); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.kafka.Remove()) }()
+		d.say("A throw-away Kafka %s broker listens at %s.", d.kafka.Version, d.kafka.Addr())
+	}
 	if err := d.prepare(ctx, server); err != nil {
 		return err
 	}
@@ -127,7 +147,11 @@ func (d *demo) replicate(ctx context.Context, server *servers.Server) (counts, e
 	if err := d.startDaemon(); err != nil {
 		return counts{}, err
 	}
-	d.say("Rowferry starts: one daemon, two pipelines, shop to warehouse and shop to a JSON-lines file.")
+	if d.kafka == nil {
+		d.say("Rowferry starts: one daemon, two pipelines, shop to warehouse and shop to a JSON-lines file.")
+	} else {
+		d.say("Rowferry starts: one daemon, three pipelines, shop to warehouse, to a JSON-lines file and to Kafka topics.")
+	}
 	if err := d.awaitStreaming(ctx); err != nil {
 		return counts{}, err
 	}
@@ -150,7 +174,7 @@ func (d *demo) replicate(ctx context.Context, server *servers.Server) (counts, e
 	if err := d.awaitStreaming(ctx); err != nil {
 		return counts{}, err
 	}
-	d.say("It found its place in both targets and follows again.")
+	d.say("It found its place in %s and follows again.", d.targets())
 	if err := pause(ctx, 4*time.Second); err != nil {
 		return counts{}, err
 	}
@@ -163,11 +187,11 @@ func (d *demo) replicate(ctx context.Context, server *servers.Server) (counts, e
 	if err := d.awaitLast(ctx, server); err != nil {
 		return counts{}, err
 	}
-	d.say("The last change has arrived in both targets.")
+	d.say("The last change has arrived in %s.", d.targets())
 	return total, d.daemon.stop(ctx)
 }
 
-// prove compares both targets with the source.
+// prove compares the targets with the source.
 func (d *demo) prove(ctx context.Context, total counts) error {
 	rows, err := compareDatabases(ctx, d.shop, d.copied)
 	if err != nil {
@@ -180,6 +204,14 @@ func (d *demo) prove(ctx context.Context, total counts) error {
 	}
 	d.say("Compared: the file's %s lines, replayed, give the same %s rows;", thousands(lines), thousands(rows))
 	d.more("no line repeats another, none is missing, and every key's changes are in order.")
+	if d.kafka != nil {
+		records, rows, err := d.compareTopics(ctx)
+		if err != nil {
+			return fmt.Errorf("comparing the topics: %w", err)
+		}
+		d.say("Compared: the topics' %s records, read with isolation.level=read_committed, give the same %s rows;", thousands(records), thousands(rows))
+		d.more("the reader is another client library's, and finds nothing twice, missing or out of order.")
+	}
 	fmt.Printf(`
 Nothing was lost, doubled or reordered, although the daemon was killed in the middle of it.
 
