@@ -19,7 +19,7 @@ const (
 	// smallBatch is the size below which a batch is encoded by the Commit it comes in, together with its neighbours:
 	// otherwise each of many small transactions would be a record batch, and a round trip, of its own.
 	smallBatch = 32 << 10
-	// keptBytes is the largest buffer kept for the next run.
+	// keptBytes is the largest memory kept for the next run, or the next encoding.
 	keptBytes = 32 << 20
 )
 
@@ -33,7 +33,8 @@ type encoder struct {
 	plans  planner
 	layout atomic.Pointer[layout]
 	begun  sync.Map  // full names of tables whose copy has begun
-	pool   sync.Pool // of *run
+	runs   sync.Pool // of *run
+	spaces sync.Pool // of *workspace
 }
 
 func newEncoder(cfg *Config, pipeline string, at schema.Position) *encoder {
@@ -92,9 +93,12 @@ func (e *encoder) encode(b *schema.Batch) (sinks.Payload, error) {
 
 // start begins a run over batches.
 func (e *encoder) start() *run {
-	r, ok := e.pool.Get().(*run)
+	r, ok := e.runs.Get().(*run)
 	if !ok {
-		r = &run{enc: e, topics: map[string]*topicRun{}}
+		r = &run{enc: e}
+	}
+	if r.workspace, ok = e.spaces.Get().(*workspace); !ok {
+		r.workspace = &workspace{topics: map[string]*topicRun{}}
 		r.compressor, r.failed = batch.NewCompressor(e.cfg.Compression)
 	}
 	r.layout, r.now = *e.layout.Load(), time.Now().UnixMilli()
@@ -104,21 +108,36 @@ func (e *encoder) start() *run {
 // recycle takes runs back.
 func (e *encoder) recycle(runs ...*run) {
 	for _, r := range runs {
-		if r.failed != nil || cap(r.out) > keptBytes || len(r.topics) > 1024 {
-			continue
+		e.clear(r)
+		if cap(r.out) <= keptBytes {
+			r.out, r.refs, r.claims = r.out[:0], r.refs[:0], nil
+			e.runs.Put(r)
 		}
-		for _, t := range r.topics {
-			t.used = false
-			for _, b := range t.parts {
-				if b != nil {
-					b.Reset()
-				}
+	}
+}
+
+// clear takes a run's workspace back, if it has one still.
+func (e *encoder) clear(r *run) {
+	w := r.workspace
+	if w == nil {
+		return
+	}
+	r.workspace = nil
+	room := 0
+	for _, t := range w.topics {
+		t.used = false
+		for _, b := range t.parts {
+			if b != nil {
+				b.Reset()
+				room += b.Room()
 			}
 		}
-		r.out, r.refs, r.claims, r.order = r.out[:0], r.refs[:0], nil, r.order[:0]
-		r.plan, r.table = nil, nil
-		e.pool.Put(r)
 	}
+	if w.failed != nil || room > keptBytes || len(w.topics) > 1024 {
+		return
+	}
+	w.order, w.plan, w.table = w.order[:0], nil, nil
+	e.spaces.Put(w)
 }
 
 // job is a batch with what only its Commit knows of it.
@@ -140,20 +159,27 @@ type claim struct {
 	value []byte
 }
 
-// run encodes one batch, or several after another. Its memory is used again.
+// run encodes one batch, or several after another. Its memory is used again. Many wait for their commit, so a finished
+// one holds no more than the record batches.
 type run struct {
-	enc        *encoder
-	layout     layout
-	now        int64 // milliseconds: the records' timestamp, which brokers' retention goes by
+	*workspace // nil when it is finished
+
+	enc    *encoder
+	layout layout
+	now    int64 // milliseconds: the records' timestamp, which brokers' retention goes by
+	out    []byte
+	refs   []ref
+	claims []claim
+}
+
+// workspace is what a run needs while it encodes: record batches before they are compressed, above all.
+type workspace struct {
 	records    *wire.Records
 	compressor *batch.Compressor
 	failed     error
 
 	topics map[string]*topicRun
 	order  []*topicRun // those in use
-	out    []byte
-	refs   []ref
-	claims []claim
 
 	table   *schema.Table // whose plan and topic are at hand
 	plan    *plan
@@ -261,17 +287,16 @@ func (r *run) stretch(j *job, first, end int32, t *schema.Transaction) error {
 	return nil
 }
 
-// finish ends all record batches. The run can be sent then.
+// finish ends all record batches and gives the workspace back. The run can be sent then.
 func (r *run) finish() error {
 	for _, t := range r.order {
-		t.used = false
 		for partition, b := range t.parts {
 			if b != nil {
 				r.flush(t, int32(partition), b)
 			}
 		}
 	}
-	r.order = r.order[:0]
+	r.enc.clear(r)
 	return nil
 }
 

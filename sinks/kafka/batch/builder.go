@@ -99,6 +99,9 @@ func (b *Builder) SizeWith(r *Record) int {
 	return b.Size() + varintSize(int64(n)) + n
 }
 
+// Room is the memory of its buffer, used or not.
+func (b *Builder) Room() int { return cap(b.records) }
+
 // Reset empties the builder and keeps its buffer.
 func (b *Builder) Reset() { b.records, b.count = b.records[:0], 0 }
 
