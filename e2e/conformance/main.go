@@ -3,7 +3,8 @@
 // does nothing, but under CI it fails.
 //
 // Each mode runs on a pair of throw-away servers of its own, side by side: once plain, and for two seeds with
-// kills in every case. The mode pg-types plays a list of values of every type, in the copy and in the stream. How many
+// kills in every case. The mode pg-kafka plays the cases of pg-events by way of a broker that all of them share, and
+// the mode pg-types a list of values of every type, in the copy and in the stream. How many
 // cases pass is compared with expected.json: more is a difference too, so that the number never says less than is
 // known. Logs, reports and the work folders of cases stay in build/conformance.
 package main
@@ -74,29 +75,33 @@ func run(ctx context.Context) error {
 	if err := json.Unmarshal(expected, &want); err != nil {
 		return fmt.Errorf("reading expected.json: %w", err)
 	}
+	modes, err := modes()
+	if err != nil {
+		return err
+	}
 	h, err := newHarness(ctx, driver)
 	if err != nil {
 		return err
 	}
-	modes := []string{"pg-pg", "pg-events", "pg-types"}
-	if only := os.Getenv("MODE"); only != "" {
-		modes = strings.Split(only, ",")
+	endKafka, err := h.giveKafka(ctx, modes)
+	if err != nil {
+		return errors.Join(err, endKafka())
 	}
 	var (
 		wg   sync.WaitGroup
 		errs = make([]error, len(modes))
 	)
-	for i, mode := range modes {
+	for i, m := range modes {
 		wg.Go(func() {
-			if mode == "pg-types" {
-				errs[i] = h.types(ctx, want[mode])
+			if m.driver == "" {
+				errs[i] = h.types(ctx, want[m.name])
 			} else {
-				errs[i] = h.mode(ctx, mode, 55100+10*i, want[mode])
+				errs[i] = h.mode(ctx, m, 55100+10*i, want[m.name])
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, endKafka())...)
 }
 
 func newHarness(ctx context.Context, driver string) (*harness, error) {
@@ -141,7 +146,7 @@ func skippedTags(driver string) (string, error) {
 }
 
 // mode runs all rounds of a mode on servers of its own.
-func (h *harness) mode(ctx context.Context, mode string, port, want int) error {
+func (h *harness) mode(ctx context.Context, m mode, port, want int) error {
 	servers, err := os.MkdirTemp("", "rowferry-conformance-")
 	if err != nil {
 		return fmt.Errorf("making a folder for servers: %w", err)
@@ -153,13 +158,13 @@ func (h *harness) mode(ctx context.Context, mode string, port, want int) error {
 	pair := filepath.Join(servers, "pair")
 	up := h.python(ctx, "servers-up", "--dir", pair, "--pg", "--pg-port", fmt.Sprint(freePair(port)))
 	if out, err := up.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: starting servers: %w\n%s", mode, err, out)
+		return fmt.Errorf("%s: starting servers: %w\n%s", m.name, err, out)
 	}
 	defer func() {
 		// The servers end whatever became of the run.
 		down := h.python(context.WithoutCancel(ctx), "servers-down", "--dir", pair)
 		if out, err := down.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: stopping servers: %v\n%s", mode, err, out)
+			fmt.Fprintf(os.Stderr, "%s: stopping servers: %v\n%s", m.name, err, out)
 		}
 	}()
 	var errs []error
@@ -168,7 +173,7 @@ func (h *harness) mode(ctx context.Context, mode string, port, want int) error {
 		{name: "crash-seed-1", args: []string{"--crash", "3", "--seed", "1"}},
 		{name: "crash-seed-2", args: []string{"--crash", "3", "--seed", "2"}},
 	} {
-		errs = append(errs, h.round(ctx, mode, pair, r, want))
+		errs = append(errs, h.round(ctx, m, pair, r, want))
 		if ctx.Err() != nil {
 			break
 		}
@@ -188,11 +193,11 @@ type result struct {
 const filterTags = "row-filter,column-list"
 
 // round plays a mode's cases in one way, and counts.
-func (h *harness) round(ctx context.Context, mode, pair string, r round, want int) error {
+func (h *harness) round(ctx context.Context, m mode, pair string, r round, want int) error {
 	began := time.Now()
-	base := filepath.Join(h.logs, mode+"-"+r.name)
+	base := filepath.Join(h.logs, m.name+"-"+r.name)
 	calls := [][]string{{"--skip-tags", h.skip}}
-	if mode == "pg-events" {
+	if m.driver == "pg-events" {
 		// The driver compares the file with whole tables, also where the publication it gives leaves out rows or
 		// columns. Rowferry keeps to a publication that is there; so for those cases none is given, and it makes its own.
 		calls = [][]string{
@@ -202,9 +207,10 @@ func (h *harness) round(ctx context.Context, mode, pair string, r round, want in
 	}
 	passed, played := 0, 0
 	for i, call := range calls {
-		results, err := h.play(ctx, fmt.Sprintf("%s-%d", base, i+1), append([]string{"--mode", mode, "--servers", pair}, append(call, r.args...)...))
+		args := append([]string{"--mode", m.driver, "--servers", pair}, append(call, r.args...)...)
+		results, err := h.play(ctx, m, fmt.Sprintf("%s-%d", base, i+1), args)
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", mode, r.name, err)
+			return fmt.Errorf("%s %s: %w", m.name, r.name, err)
 		}
 		for _, c := range results {
 			switch c.Status {
@@ -214,19 +220,19 @@ func (h *harness) round(ctx context.Context, mode, pair string, r round, want in
 				passed++
 			default:
 				played++
-				fmt.Printf("  %s %s: %s %s: %s\n", mode, r.name, c.Status, c.Case, c.reason())
+				fmt.Printf("  %s %s: %s %s: %s\n", m.name, r.name, c.Status, c.Case, c.reason())
 			}
 		}
 	}
-	fmt.Printf("%-9s %-12s %d/%d passed, in %s\n", mode, r.name, passed, want, time.Since(began).Round(time.Second))
+	fmt.Printf("%-9s %-12s %d/%d passed, in %s\n", m.name, r.name, passed, want, time.Since(began).Round(time.Second))
 	if passed != want {
-		return fmt.Errorf("%s %s: %d of %d cases passed, expected are %d; see %s*", mode, r.name, passed, played, want, base)
+		return fmt.Errorf("%s %s: %d of %d cases passed, expected are %d; see %s*", m.name, r.name, passed, played, want, base)
 	}
 	return nil
 }
 
 // play calls the driver once and reads its report. What it prints goes into a log beside the report.
-func (h *harness) play(ctx context.Context, base string, args []string) ([]result, error) {
+func (h *harness) play(ctx context.Context, m mode, base string, args []string) ([]result, error) {
 	log, err := os.Create(base + ".log")
 	if err != nil {
 		return nil, fmt.Errorf("making a log: %w", err)
@@ -234,6 +240,7 @@ func (h *harness) play(ctx context.Context, base string, args []string) ([]resul
 	defer log.Close()
 	cmd := h.python(ctx, append([]string{"run", "--start", "exec " + h.start + " {ctx}", "--timeout", "30",
 		"--workdir", base, "--report", base + ".json"}, args...)...)
+	cmd.Env = append(cmd.Env, "VIA="+m.via)
 	cmd.Stdout, cmd.Stderr = log, log
 	failed := cmd.Run() // also when a case fails, which the report tells
 	if ctx.Err() != nil {
