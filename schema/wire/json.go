@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/rowferry/rowferry/schema"
@@ -14,6 +15,7 @@ import (
 type JSON struct {
 	tables    tableCache
 	connector atomic.Pointer[string]
+	lines     sync.Pool // of *line, so that a call allocates nothing
 }
 
 // NewJSON makes an encoder. at is where the pipeline stands: its format names the kind of source for batches that
@@ -50,28 +52,36 @@ type line struct {
 }
 
 // AppendBatch appends one line for each change of the batch to dst. COPY text has to be decoded before. It
-// allocates nothing per row once dst is large enough.
+// allocates nothing once dst is large enough.
 func (j *JSON) AppendBatch(dst []byte, b *schema.Batch) ([]byte, error) {
-	var unchanged, replaced [512]byte
-	l := line{
-		dst: dst, arena: b.Arena, connector: j.setConnector(b.Upto), tail: make([]byte, 0, 256),
-		unchanged: unchanged[:0], replaced: replaced[:0],
+	l, ok := j.lines.Get().(*line)
+	if !ok {
+		l = &line{}
 	}
+	l.dst, l.arena, l.connector, l.last = dst, b.Arena, j.setConnector(b.Upto), nil
+	err := j.appendBatch(l, b)
+	dst = l.dst
+	l.dst, l.arena = nil, nil
+	j.lines.Put(l)
+	if err != nil {
+		return nil, err
+	}
+	return dst, nil
+}
+
+func (j *JSON) appendBatch(l *line, b *schema.Batch) error {
 	next := int32(0)
 	for i := range b.Transactions {
 		t := &b.Transactions[i]
-		if err := j.appendRun(&l, b, next, t.First, nil); err != nil {
-			return nil, err
+		if err := j.appendRun(l, b, next, t.First, nil); err != nil {
+			return err
 		}
 		next = t.First + t.Count
-		if err := j.appendRun(&l, b, t.First, next, t); err != nil {
-			return nil, err
+		if err := j.appendRun(l, b, t.First, next, t); err != nil {
+			return err
 		}
 	}
-	if err := j.appendRun(&l, b, next, int32(len(b.Changes)), nil); err != nil {
-		return nil, err
-	}
-	return l.dst, nil
+	return j.appendRun(l, b, next, int32(len(b.Changes)), nil)
 }
 
 // appendRun appends the changes from first to end, which belong to transaction t, or to none.

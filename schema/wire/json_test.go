@@ -387,3 +387,50 @@ func BenchmarkAppendBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/row")
 	b.SetBytes(int64(len(dst)))
 }
+
+// TestStringsByWords: every character, at every place of the words that are tested as a whole, beside others of all
+// sorts.
+func TestStringsByWords(t *testing.T) {
+	slow := func(text []byte) string {
+		var out strings.Builder
+		out.WriteByte('"')
+		for i, n := 0, 0; i < len(text); i += n {
+			var r rune
+			r, n = utf8.DecodeRune(text[i:])
+			switch c := text[i]; {
+			case r == utf8.RuneError && n == 1:
+				out.WriteString(`\ufffd`)
+			case c == '"', c == '\\':
+				out.WriteString(`\` + string(rune(c)))
+			case c == '\n':
+				out.WriteString(`\n`)
+			case c == '\r':
+				out.WriteString(`\r`)
+			case c == '\t':
+				out.WriteString(`\t`)
+			case c < ' ':
+				fmt.Fprintf(&out, `\u%04x`, c)
+			default:
+				out.Write(text[i : i+n])
+			}
+		}
+		out.WriteByte('"')
+		return out.String()
+	}
+	for c := range 256 {
+		for at := range 19 {
+			for _, around := range []byte{'a', ' ', '~', 0x7f, '!', '#', ']', '['} {
+				text := bytes.Repeat([]byte{around}, 19)
+				text[at] = byte(c)
+				if got, _ := appendString(nil, text); string(got) != slow(text) {
+					t.Fatalf("%q: got %s, want %s", text, got, slow(text))
+				}
+			}
+		}
+	}
+	for _, text := range []string{"Прощай, оружие", "a\u2028b\"c\\d", strings.Repeat("é", 20), "aaaaaaa\xc3\xa9aaaaaaa", "aaaaaaaa\xff\xfeaaaaaaaa"} {
+		if got, _ := appendString(nil, []byte(text)); string(got) != slow([]byte(text)) {
+			t.Errorf("%q: got %s, want %s", text, got, slow([]byte(text)))
+		}
+	}
+}
