@@ -18,6 +18,9 @@ import (
 // positions that fall, transactions that are interleaved, and states between transactions that break the load's
 // invariants.
 type File struct {
+	// Spread is over how many partitions of topics keys are spread; 0 for all there are.
+	Spread int32
+
 	report *Report
 	tables map[string]*folded
 	load   *invariants

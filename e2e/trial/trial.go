@@ -1,5 +1,6 @@
 // Package trial puts the parts of an end-to-end test together: a source database with a load, a daemon that
-// replicates it into a second database, a file of changes, or both, and the oracles that watch all of it.
+// replicates it into a second database, a file of changes, topics of Kafka, or several of them, and the oracles that
+// watch all of it.
 //
 // A trial goes: New, Start, Begin (load and watchers), whatever the test does to the daemon, Finish.
 package trial
@@ -31,6 +32,7 @@ type Target string
 const (
 	Postgres Target = "postgres"
 	File     Target = "file"
+	Kafka    Target = "kafka"
 )
 
 // Password and Canary must never be printed, shown or kept: a password that the configuration refers to, and a text
@@ -46,15 +48,18 @@ type Options struct {
 	Folder  string // of this trial alone
 	Source  string // URL of an empty database
 	Target  string // URL of an empty database, for Postgres
+	Kafka   string // host:port of brokers, for Kafka
+	Prefix  string // what names in Kafka begin with; one of this trial's own when empty
 	Targets []Target
 	Load    *load.Runner // URL is filled in
 	Old     int          // rows the first copy finds
-	// SourceVia and TargetVia are what the daemon connects to in place of Source and Target, such as a proxy.
-	SourceVia, TargetVia string
-	// InSource and InTarget are further settings of the sources and of the Postgres target.
-	InSource, InTarget daemon.Settings
-	Besides            daemon.Settings // further settings of the pipelines
-	Args               []string        // of the daemon
+	// SourceVia, TargetVia and KafkaVia are what the daemon connects to in place of Source, Target and Kafka, such as a
+	// proxy.
+	SourceVia, TargetVia, KafkaVia string
+	// InSource, InTarget and InKafka are further settings of the sources, of the Postgres target and of Kafka.
+	InSource, InTarget, InKafka daemon.Settings
+	Besides                     daemon.Settings // further settings of the pipelines
+	Args                        []string        // of the daemon
 }
 
 // Trial is one.
@@ -89,11 +94,18 @@ func New(ctx context.Context, o Options) (*Trial, error) {
 	if o.TargetVia == "" {
 		o.TargetVia = o.Target
 	}
+	if o.KafkaVia == "" {
+		o.KafkaVia = o.Kafka
+	}
+	id := fmt.Sprintf("%08x", rand.Uint32())
+	if o.Prefix == "" {
+		o.Prefix = "trial-" + id + "-"
+	}
 	runner := o.Load
 	runner.URL = o.Source
 	runner.Profile.Old = o.Old
 	runner.Profile.Canary = Canary
-	return &Trial{Report: &oracle.Report{}, options: o, id: fmt.Sprintf("%08x", rand.Uint32()), runner: runner}, nil
+	return &Trial{Report: &oracle.Report{}, options: o, id: id, runner: runner}, nil
 }
 
 // Start starts a daemon with these variables in its environment.
@@ -132,6 +144,8 @@ func (t *Trial) Beside(folder string, args []string, env ...string) (*daemon.Dae
 			}
 		case File:
 			p.Target = "file:" + t.Events()
+		case Kafka:
+			t.intoKafka(&p)
 		}
 		o.Pipelines = append(o.Pipelines, p)
 	}
@@ -157,6 +171,9 @@ func (t *Trial) Begin(ctx context.Context) {
 			t.run(ctx, "the reader", func(ctx context.Context) error { return reader.Run(ctx, t.Report) })
 		}
 		watch := oracle.AckWatch{Source: t.options.Source, Slot: t.Slot(target), Ledger: t.ledger(target), Every: 20 * time.Millisecond}
+		if target == Kafka {
+			watch.Every = 100 * time.Millisecond // each look takes several requests
+		}
 		t.run(ctx, "the watch of acknowledgements", func(ctx context.Context) error { return watch.Run(ctx, t.Report) })
 	}
 }
@@ -248,20 +265,17 @@ func (t *Trial) CatchUp(ctx context.Context) error {
 	return nil
 }
 
-// awaitPosition waits until a target is past a position.
+// awaitPosition waits until a target is past a position. One that is away is waited for.
 func (t *Trial) awaitPosition(ctx context.Context, target Target, past uint64) error {
 	ledger := t.ledger(target)
 	defer ledger.Close()
 	for {
-		token, err := ledger.Token(ctx)
-		if err != nil {
-			return err
-		}
-		if at, phase, err := oracle.ParseToken(token); err == nil && at > past && phase == "stream" {
+		token, reading := ledger.Token(ctx)
+		if at, phase, err := oracle.ParseToken(token); reading == nil && err == nil && at > past && phase == "stream" {
 			return nil
 		}
 		if err := t.stillGoing(ctx); err != nil {
-			return fmt.Errorf("%s being at %q: %w", target, token, err)
+			return errors.Join(fmt.Errorf("%s being at %q: %w", target, token, err), reading)
 		}
 	}
 }
@@ -288,8 +302,11 @@ func (t *Trial) stillGoing(ctx context.Context) error {
 }
 
 func (t *Trial) ledger(target Target) oracle.Ledger {
-	if target == File {
+	switch target {
+	case File:
 		return oracle.LedgerOfFile(t.Events())
+	case Kafka:
+		return &oracle.KafkaLedger{Client: t.client(), Topic: t.Topic("ledger")}
 	}
 	return &oracle.PostgresLedger{URL: t.options.Target, Pipeline: string(target)}
 }
@@ -388,6 +405,9 @@ func (t *Trial) judgeTarget(ctx context.Context, source *pgx.Conn, target Target
 			return err
 		}
 		return oracle.Equal(ctx, t.Report, source, conn, load.Tables)
+	}
+	if target == Kafka {
+		return t.judgeKafka(ctx, source)
 	}
 	tables, err := oracle.Describe(ctx, source, load.Tables)
 	if err != nil {
