@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rowferry/rowferry/e2e/install"
 	"github.com/rowferry/rowferry/e2e/servers"
@@ -21,7 +22,9 @@ type bench struct {
 	figures []figure
 	source  *servers.Server
 	target  *servers.Server
-	tools   string // folder of psql and pg_recvlogical
+	broker  *servers.Kafka // nil until a set wants it
+	client  *kgo.Client    // of the broker, and not Rowferry's
+	tools   string         // folder of psql and pg_recvlogical
 	folder  string
 }
 
@@ -54,6 +57,12 @@ func begin(ctx context.Context, o options, gates []gate) (*bench, error) {
 // end removes everything.
 func (b *bench) end() error {
 	var errs []error
+	if b.client != nil {
+		b.client.Close()
+	}
+	if b.broker != nil {
+		errs = append(errs, b.broker.Remove())
+	}
 	for _, s := range []*servers.Server{b.source, b.target} {
 		if s != nil {
 			errs = append(errs, s.Remove())
@@ -69,6 +78,7 @@ func (b *bench) measure(ctx context.Context) error {
 		run  func(context.Context) error
 	}{
 		{"null", b.measureNull}, {"apply", b.measureApply}, {"copy", b.measureCopy}, {"latency", b.measureLatency}, {"big", b.measureBig},
+		{"kafka", b.measureKafka}, {"debezium", b.measureDebezium},
 	}
 	for _, s := range sets {
 		for _, g := range b.gates {

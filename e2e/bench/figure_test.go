@@ -79,7 +79,8 @@ func TestGatesAreComplete(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, g := range gates {
-		if seen[g.Name] || g.Name == "" || g.Set == "" || g.Unit == "" || g.What == "" || g.Gate <= 0 || g.Goal <= 0 {
+		limits := g.Better == "lower" && g.Gate >= 0 && g.Goal >= 0 || g.Better == "higher" && g.Gate > 0 && g.Goal > 0
+		if seen[g.Name] || g.Name == "" || g.Set == "" || g.Unit == "" || g.What == "" || !limits {
 			t.Errorf("gate %+v is incomplete or comes twice", g)
 		}
 		seen[g.Name] = true
@@ -87,7 +88,22 @@ func TestGatesAreComplete(t *testing.T) {
 			t.Errorf("the goal of %s does not reach its gate", g.Name)
 		}
 	}
-	if len(gates) != 15 {
-		t.Errorf("got %d gates, want 15", len(gates))
+	if len(gates) != 29 {
+		t.Errorf("got %d gates, want 29", len(gates))
+	}
+}
+
+func TestDebeziumOnlyWhenNamed(t *testing.T) {
+	gates, err := readGates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range gates {
+		if got, want := (options{}).wants(g), g.Set != "debezium"; got != want {
+			t.Errorf("%s is part of everything: got %v, want %v", g.Name, got, want)
+		}
+		if named := (options{set: []string{g.Name}}); !named.wants(g) || !(options{set: []string{g.Set}}).wants(g) {
+			t.Errorf("%s is not there when it or its set is named", g.Name)
+		}
 	}
 }

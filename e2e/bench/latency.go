@@ -22,6 +22,9 @@ const (
 	counted   = 8 * time.Second
 )
 
+// ticks is the table that the load is written into.
+const ticks = `CREATE TABLE ticks (writer int, n int, pad text, PRIMARY KEY (writer, n))`
+
 // measureLatency measures the time from a commit's answer at the source until a reader of the target sees the row.
 // The reader asks once a millisecond, so up to a millisecond of each value is its own.
 func (b *bench) measureLatency(ctx context.Context) error {
@@ -32,7 +35,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err := do(ctx, b.target.URL("postgres"), "CREATE DATABASE latency"); err != nil {
 		return err
 	}
-	if err := do(ctx, source, `CREATE TABLE ticks (writer int, n int, pad text, PRIMARY KEY (writer, n))`); err != nil {
+	if err := do(ctx, source, ticks); err != nil {
 		return err
 	}
 	d, err := daemon.Start(daemon.Options{
@@ -48,8 +51,8 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	}
 	var p50, p99 []sample
 	for n := range b.options.rounds {
-		l := &latency{source: source, target: target, base: n * 1_000_000}
-		if err := l.round(ctx); err != nil {
+		l := &latency{source: source, target: target, base: n * 1_000_000, warm: warmUp, counted: counted}
+		if err := l.round(ctx, l.watch); err != nil {
 			return err
 		}
 		p50 = append(p50, sample{value: l.percentile(0.50), content: true})
@@ -79,19 +82,29 @@ func (b *bench) measureLatency(ctx context.Context) error {
 type latency struct {
 	source, target string
 	base           int // numbers of this round begin after it
+	warm, counted  time.Duration
 	committed      [writers][]time.Time
 	count          [writers]atomic.Int64 // how many of committed are there
 	millis         []float64
 }
 
-func (l *latency) round(ctx context.Context) error {
-	total := int(perSecond * (warmUp + counted).Seconds() / writers)
+// total is how many rows each writer writes.
+func (l *latency) total() int { return int(perSecond * (l.warm + l.counted).Seconds() / writers) }
+
+// skipped is how many of them do not count.
+func (l *latency) skipped(total int) int {
+	return int(float64(total) * l.warm.Seconds() / (l.warm + l.counted).Seconds())
+}
+
+// round writes the load, and lets watch read it until it has seen so many rows of each writer.
+func (l *latency) round(ctx context.Context, watch func(ctx context.Context, total int) error) error {
+	total := l.total()
 	group, ctx := errgroup.WithContext(ctx)
 	for w := range writers {
 		l.committed[w] = make([]time.Time, total)
 		group.Go(func() error { return l.write(ctx, w, total) })
 	}
-	group.Go(func() error { return l.watch(ctx, total) })
+	group.Go(func() error { return watch(ctx, total) })
 	return group.Wait()
 }
 
@@ -125,9 +138,9 @@ func (l *latency) watch(ctx context.Context, total int) error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	skip := int(float64(total) * warmUp.Seconds() / (warmUp + counted).Seconds())
+	skip := l.skipped(total)
 	var seen [writers]int
-	deadline := time.Now().Add(warmUp + counted + 30*time.Second)
+	deadline := time.Now().Add(l.warm + l.counted + 30*time.Second)
 	for left := writers; left > 0; {
 		var newest [writers]int
 		err := conn.QueryRow(ctx, `SELECT coalesce((SELECT max(n) FROM ticks WHERE writer = 0), 0), coalesce((SELECT max(n) FROM ticks WHERE writer = 1), 0),

@@ -20,6 +20,7 @@ type scenario struct {
 	wide    bool // rows of 1 KB in 10 columns instead of 100 B in 4
 	update  bool // of rows that are there before, instead of inserts
 	applied bool // into Postgres instead of null
+	kafka   bool // into Kafka instead
 }
 
 // stage is a scenario whose log was written: a source database, a slot before the changes that each run gets a copy
@@ -31,7 +32,7 @@ type stage struct {
 	base   string // slot at the beginning
 	end    string // a place in the log after the changes, inside the transaction that follows them
 	state  string // folder with the state of the pipeline at the beginning
-	copied string // name of the target's database at the beginning
+	copied string // name of the target's database at the beginning, or of the run of topics
 }
 
 const narrow = `CREATE TABLE acc (id bigint PRIMARY KEY, a int NOT NULL, b int NOT NULL, pad char(84) NOT NULL)`
@@ -69,7 +70,11 @@ func (b *bench) prepare(ctx context.Context, s scenario) (*stage, error) {
 
 // first lets Rowferry begin: copy what is there, which makes slot and publication, and stop.
 func (st *stage) first(ctx context.Context) error {
-	d, err := st.start(st.targetURL(st.copied), nil)
+	var inTarget daemon.Settings
+	if st.kafka {
+		inTarget = st.topics(st.copied)
+	}
+	d, err := st.start(st.targetURL(st.copied), inTarget)
 	if err != nil {
 		return err
 	}
@@ -124,10 +129,13 @@ func (st *stage) mark() string {
 // slot is what Rowferry calls the pipeline's slot.
 func (st *stage) slot() string { return "rowferry_" + st.name }
 
-// targetURL is the URL of the pipeline's target: null, or a database of the target's server.
+// targetURL is the URL of the pipeline's target: null, a database of the target's server, or the broker.
 func (st *stage) targetURL(database string) string {
-	if st.applied {
+	switch {
+	case st.applied:
 		return st.bench.target.URL(database)
+	case st.kafka:
+		return "kafka://" + st.bench.broker.Addr()
 	}
 	return "null:"
 }

@@ -37,6 +37,10 @@ func KafkaServer(ctx context.Context, version string) (string, error) {
 	return run(ctx, "Kafka", kafka, "server", version)
 }
 
+// Connect returns the folder that holds what a worker of Kafka Connect is started from, with Debezium's connector for
+// Postgres: jars, plugins and a Java. A first call downloads some 130 MB.
+func Connect(ctx context.Context) (string, error) { return run(ctx, "Kafka Connect", kafka, "connect") }
+
 func run(ctx context.Context, what, script string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "bash", append([]string{"-s", "--"}, args...)...)
 	cmd.Stdin = strings.NewReader(script)

@@ -2,6 +2,7 @@
 # Finds or installs what a Kafka broker needs, and prints the folder where it is.
 #
 #   kafka.sh server 4.4   or 3.9
+#   kafka.sh connect      Kafka Connect with Debezium's connector for Postgres, which only benchmarks need
 #
 # The folder, ${ROWFERRY_CACHE:-/var/tmp/rowferry-cache}/kafka-VERSION, holds
 #
@@ -10,12 +11,16 @@
 #   storage/      a broker's data folder that has been formatted and never used, with users for SCRAM in it
 #   classes.jsa   the broker's classes as Java wants to have them in memory, which saves a third of each start
 #
+# and that of connect, connect-VERSION, holds lib/, java, and plugins/ with the connector.
+#
 # It may be called as often as one likes, by several at once: what is there is kept.
 set -euo pipefail
 
 CACHE=${ROWFERRY_CACHE:-/var/tmp/rowferry-cache}
 declare -A VERSION=([4.4]=4.4.0 [3.9]=3.9.2)
-MAVEN_COPY=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+CONNECT=4.3.1
+DEBEZIUM=3.6.1.Final
+MAVEN_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 JAVA_AT_LEAST=17
 SCRAM_USER='name=rowferry,password=rowferry-secret'
 
@@ -66,21 +71,26 @@ java_of() {
     -cp "$1/lib/*")
 }
 
+# get_jars FOLDER GROUP:ARTIFACT:VERSION...: copies them, and what they need to run, into FOLDER/lib.
 get_jars() {
-  local version=$1 folder=$2
+  local folder=$1 one group artifact version
+  shift
   [[ -n $(command -v mvn) ]] || package mvn maven
   mkdir -p "$folder/lib"
-  cat >"$folder/pom.xml" <<END
+  {
+    cat <<END
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>test</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
 END
-  logged maven-kafka mvn -q -B -f "$folder/pom.xml" "$MAVEN_COPY" -DincludeScope=runtime -DoutputDirectory="$folder/lib"
+    for one in "$@" org.slf4j:slf4j-simple:1.7.36; do
+      IFS=: read -r group artifact version <<<"$one"
+      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+    done
+    printf '%s\n' '</dependencies>' '</project>'
+  } >"$folder/pom.xml"
+  logged maven-kafka mvn -q -B -f "$folder/pom.xml" "$MAVEN_PLUGIN:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$folder/lib"
 }
 
 # settings FOLDER PORT: of the broker that is formatted and started here.
@@ -127,9 +137,9 @@ archive_classes() {
 
 is_there() { [[ -e $1/.done && -x $1/java ]]; }
 
-install_server() {
-  local version=$1 folder=$2 java
-  is_there "$folder" && return # another call was faster
+# make_folder FOLDER: makes it anew, with a Java in it.
+make_folder() {
+  local folder=$1 java
   java=$(find_java)
   if [[ -z $java ]]; then
     package java openjdk-{17,21,25}-jre-headless default-jre-headless
@@ -141,33 +151,64 @@ install_server() {
   # Root's folders may be closed to others by its umask, and brokers read them as another user.
   umask 022
   ln -s "$java" "$folder/java"
+}
+
+install_server() {
+  local folder=$1 version=$2
   java_of "$folder"
-  get_jars "$version" "$folder"
+  get_jars "$folder" "org.apache.kafka:kafka_2.13:$version"
   format "$folder"
   archive_classes "$folder"
+}
+
+install_connect() {
+  local folder=$1
+  get_jars "$folder" org.apache.kafka:{connect-runtime,connect-json}:$CONNECT
+  mkdir "$folder/plugins"
+  # Beside the pom, not by it: what the connector needs is in its own archive.
+  (
+    cd "$folder"
+    logged maven-debezium mvn -q -B "$MAVEN_PLUGIN:copy" -DoutputDirectory="$folder" \
+      -Dartifact="io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin"
+  )
+  tar -xzf "$folder"/debezium-connector-postgres-*.tar.gz --no-same-owner -C "$folder/plugins"
+  rm "$folder"/*.tar.gz
+}
+
+fill() {
+  local folder=$1 command=$2
+  is_there "$folder" && return # another call was faster
+  make_folder "$folder"
+  "$command" "$folder" "${@:3}"
   chmod -R a+rX "$folder"
   touch "$folder/.done"
 }
 
-server() {
-  local version=${VERSION[$1]:-} folder
-  [[ -n $version ]] || die "no Kafka $1 here: ${!VERSION[*]}"
-  folder=$CACHE/kafka-$version
+# once FOLDER COMMAND ARG...: fills a new folder by COMMAND FOLDER ARG... once, and prints it.
+once() {
+  local folder=$1
   if ! is_there "$folder"; then
     mkdir -p "$CACHE"
     (
       flock 9
-      install_server "$version" "$folder" 9>&-
-    ) 9>"$CACHE/.lock-kafka-$1"
+      fill "$@" 9>&-
+    ) 9>"$CACHE/.lock-${folder##*/}"
   fi
-  is_there "$folder" || die "Kafka $1 was installed and is not there"
+  is_there "$folder" || die "$folder was installed and is not there"
   echo "$folder"
+}
+
+server() {
+  local version=${VERSION[$1]:-}
+  [[ -n $version ]] || die "no Kafka $1 here: ${!VERSION[*]}"
+  once "$CACHE/kafka-$version" install_server "$version"
 }
 
 case ${1:-} in
 server) server "${2:?a version}" ;;
+connect) once "$CACHE/connect-$CONNECT-$DEBEZIUM" install_connect ;;
 *)
-  sed -n '2,13p' "$0"
+  sed -n '2,16p' "$0"
   exit 2
   ;;
 esac
