@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,6 +56,22 @@ var failpoints = []failpoint{
 	{name: "state.tmp_written", nth: 1, target: trial.File, restart: true},
 	{name: "state.before_rename", nth: 1, target: trial.File, restart: true},
 	{name: "state.after_rename", nth: 1, target: trial.File, restart: true},
+	{name: "src.after_start", nth: 1, target: trial.Kafka},
+	{name: "src.mid_txn", nth: 40, target: trial.Kafka},
+	{name: "src.before_commit_msg", nth: 20, target: trial.Kafka},
+	{name: "spill.replay", nth: 1, target: trial.Kafka},
+	{name: "snap.after_slot", nth: 1, target: trial.Kafka},
+	{name: "snap.table.done", nth: 9, target: trial.Kafka}, // readers are told to forget what was copied
+	{name: "kafka.begin", nth: 25, target: trial.Kafka},
+	{name: "kafka.mid", nth: 60, target: trial.Kafka},
+	{name: "kafka.before_offsets", nth: 40, target: trial.Kafka},
+	{name: "kafka.before_end", nth: 3, target: trial.Kafka}, // in the copy
+	{name: "kafka.before_end", nth: 40, target: trial.Kafka},
+	{name: "kafka.end_sent_no_reply", nth: 1, target: trial.Kafka}, // of the ledger's first record
+	{name: "kafka.end_sent_no_reply", nth: 40, target: trial.Kafka},
+	{name: "kafka.after_end", nth: 40, target: trial.Kafka},
+	{name: "ack.before", nth: 4, target: trial.Kafka},
+	{name: "ack.after", nth: 4, target: trial.Kafka},
 }
 
 // TestFailpoints stops the real binary at every boundary in every way, under load, and wants every oracle silent.
@@ -65,7 +83,7 @@ func TestFailpoints(t *testing.T) {
 	server := servers.StartForTest(t, servers.Major(t), "wal_sender_timeout=2s", "logical_decoding_work_mem=64kB")
 	for i, point := range failpoints {
 		for j, action := range []string{"kill", "error", "hang"} {
-			t.Run(point.name+"/"+string(point.target)+"/"+action, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s@%d/%s/%s", point.name, point.nth, point.target, action), func(t *testing.T) {
 				t.Parallel()
 				f := failure{failpoint: point, action: action}
 				f.play(t, newTrial(t, server, trial.Options{
@@ -89,7 +107,12 @@ func newTrial(t *testing.T, server *servers.Server, o trial.Options, seed uint64
 	}
 	o.Folder, o.Source, o.Target = folder, server.NewDatabase(t), server.NewDatabase(t)
 	o.Old, o.Args = 1000, []string{"--grace", "1s"}
+	inKafka(t, &o)
 	o.Load = &load.Runner{Profile: profile, Seed: seed, Workers: 2, Rate: 120}
+	if slices.Contains(o.Targets, trial.Kafka) {
+		o.Load.Rate = 60 // the oracle reads everything in the end
+		profile.Weights[load.Big] = 120
+	}
 	tr, err := trial.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +136,15 @@ func newTrial(t *testing.T, server *servers.Server, o trial.Options, seed uint64
 	return tr
 }
 
+// inKafka gives a trial that needs it a place in the Kafka that tests share.
+func inKafka(t *testing.T, o *trial.Options) {
+	t.Helper()
+	if slices.Contains(o.Targets, trial.Kafka) {
+		kafka := servers.KafkaForTest(t, servers.KafkaNewest)
+		o.Kafka, o.Prefix = kafka.Addr(), kafka.Prefix(t)
+	}
+}
+
 // failure is one failpoint and what it does.
 type failure struct {
 	failpoint
@@ -125,15 +157,17 @@ func (f failure) settings() daemon.Settings {
 	if f.action != "hang" {
 		return nil
 	}
-	call := "read"
+	call, limit := "read", "2s"
 	switch kind, _, _ := strings.Cut(f.name, "."); kind {
 	case "apply":
 		call = "commit"
+	case "kafka":
+		call, limit = "commit", "4s" // a commit takes several requests
 	case "state":
 		call = "open"
 	}
 	return daemon.Settings{
-		"timeouts": daemon.Settings{call: "2s"},
+		"timeouts": daemon.Settings{call: limit},
 		"on_error": daemon.Settings{"retries": daemon.Settings{"backoff": "100ms..1s"}},
 	}
 }

@@ -31,6 +31,10 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			bug: "bug_file_not_cut", tags: []string{"failpoints"}, target: trial.File, play: killBeforeTheFrame,
 			want: []oracle.Class{oracle.Doubled, oracle.Torn, oracle.Wrong}, // as the cut falls
 		},
+		{
+			bug: "bug_kafka_apart", tags: []string{"failpoints"}, target: trial.Kafka, play: killBeforeThePosition,
+			want: []oracle.Class{oracle.Doubled},
+		},
 	}
 	for _, test := range tests {
 		for _, planted := range []bool{true, false} {
@@ -66,6 +70,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 func plantedTrial(t *testing.T, o trial.Options) *trial.Trial {
 	t.Helper()
 	o.Folder, o.Old, o.Args = t.TempDir(), 500, []string{"--grace", "1s"}
+	inKafka(t, &o)
 	o.Load = &load.Runner{Profile: load.Full(), Seed: 1, Workers: 2, Rate: 120}
 	tr, err := trial.New(t.Context(), o)
 	if err != nil {
@@ -112,7 +117,17 @@ func fence(ctx context.Context, t *testing.T, tr *trial.Trial, target string) {
 
 // killBeforeTheFrame leaves bytes in the file that no commit counts.
 func killBeforeTheFrame(ctx context.Context, t *testing.T, tr *trial.Trial, _ string) {
-	start(t, tr, "ROWFERRY_FAILPOINTS=apply.before_commit=kill@40")
+	killedAt(ctx, t, tr, "apply.before_commit=kill@40")
+}
+
+// killBeforeThePosition leaves records in topics that the ledger knows nothing of.
+func killBeforeThePosition(ctx context.Context, t *testing.T, tr *trial.Trial, _ string) {
+	killedAt(ctx, t, tr, "kafka.before_offsets=kill@40")
+}
+
+// killedAt lets the daemon be killed there, and the next one finish.
+func killedAt(ctx context.Context, t *testing.T, tr *trial.Trial, failpoint string) {
+	start(t, tr, "ROWFERRY_FAILPOINTS="+failpoint)
 	tr.Begin(ctx)
 	select {
 	case <-tr.Daemon.Ended():

@@ -23,13 +23,11 @@ type KafkaLedger struct {
 }
 
 // settling bounds the wait for transactions that were open when the ledger was asked.
-const settling = 2 * time.Second
+const settling = 5 * time.Second
 
 // Token implements [Ledger]. A commit is answered before readers see it, so every transaction that is open at first is
 // waited for; when one stays open, as that of a writer that was killed, there is no answer but an error.
 func (l *KafkaLedger) Token(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, settling)
-	defer cancel()
 	err := l.settle(ctx)
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
@@ -45,8 +43,12 @@ func (l *KafkaLedger) Token(ctx context.Context) (string, error) {
 		})
 	}
 	if err != nil {
+		stable := int64(-1)
+		if l.at != nil {
+			stable = l.at.Stable
+		}
 		l.at = nil
-		return "", fmt.Errorf("reading the ledger: %w", err)
+		return "", fmt.Errorf("reading the ledger up to %d of %d: %w", l.next, stable, err)
 	}
 	l.next = max(l.next, l.at.Stable)
 	return l.token, nil
@@ -58,6 +60,8 @@ func (l *KafkaLedger) reader() KafkaReader {
 
 // settle asks how far the ledger reaches, and waits until readers see all of that.
 func (l *KafkaLedger) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
 	reader := l.reader()
 	if l.at == nil {
 		partitions, err := reader.Partitions(ctx)
@@ -85,6 +89,7 @@ func (l *KafkaLedger) settle(ctx context.Context) error {
 
 // take sees one record.
 func (l *KafkaLedger) take(record *kgo.Record) error {
+	l.next = record.Offset + 1
 	if string(record.Key) != "position" {
 		return nil
 	}

@@ -47,7 +47,13 @@ func (w *writer) Encode(b *schema.Batch) (sinks.Payload, error) { return w.encod
 
 // Stage produces a part of a big transaction into the open Kafka transaction.
 func (w *writer) Stage(ctx context.Context, _ int, p sinks.Payload) error {
-	return w.do(ctx, func() error { return w.produce(ctx, []sinks.Payload{p}, nil) })
+	return w.do(ctx, func() error {
+		e, err := w.gather(ctx, []sinks.Payload{p}, nil)
+		if err != nil {
+			return err
+		}
+		return w.produce(ctx, e)
+	})
 }
 
 // Commit produces a group's records and the ledger's, and ends the transaction.
@@ -62,13 +68,14 @@ func (w *writer) Commit(ctx context.Context, g sinks.Group) error {
 		if err := w.announce(ctx, &g, &u); err != nil {
 			return err
 		}
-		if err := w.produce(ctx, g.Payloads, &u); err != nil {
+		e, err := w.gather(ctx, g.Payloads, &u)
+		if err != nil {
 			return err
 		}
 		if err := w.beat(ctx, &g); err != nil {
 			return err
 		}
-		return w.record(ctx, &u)
+		return w.record(ctx, &u, e)
 	})
 }
 
@@ -102,10 +109,24 @@ func inOrder(g *sinks.Group, last int64) error {
 		"report it, with the log around it\nstart the pipeline again: it goes on from the ledger")
 }
 
-// produce sends payloads, in order. u is nil for a part that is staged.
-func (w *writer) produce(ctx context.Context, payloads []sinks.Payload, u *ledger.Update) error {
+// encoded is record batches, and the runs whose memory they are in.
+type encoded struct {
+	batches []producer.Batch
+	runs    []*run
+}
+
+// produce sends what was encoded.
+func (w *writer) produce(ctx context.Context, e encoded) error {
+	if err := w.producer.Produce(ctx, e.batches); err != nil {
+		return err
+	}
+	w.encoder.recycle(e.runs...)
+	return nil
+}
+
+// gather gives the record batches of payloads, in order. u is nil for a part that is staged.
+func (w *writer) gather(ctx context.Context, payloads []sinks.Payload, u *ledger.Update) (e encoded, err error) {
 	clear(w.looked)
-	var runs []*run
 	var joined *run // of small batches in a row
 	end := func() error {
 		if joined == nil {
@@ -120,43 +141,38 @@ func (w *writer) produce(ctx context.Context, payloads []sinks.Payload, u *ledge
 		if p.run != nil {
 			same, err := w.known(ctx, p.run)
 			if err = errors.Join(err, end()); err != nil {
-				return err
+				return encoded{}, err
 			}
 			r := p.run
 			p.run = nil
 			if same {
-				runs = append(runs, r)
+				e.runs = append(e.runs, r)
 				continue
 			}
 			w.encoder.recycle(r)
 		}
 		if err := w.look(ctx, p.batch); err != nil {
-			return err
+			return encoded{}, err
 		}
 		if joined == nil {
 			joined = w.encoder.start()
-			runs = append(runs, joined)
+			e.runs = append(e.runs, joined)
 		}
 		joined.layout = *w.encoder.layout.Load()
 		if err := w.encodeNow(joined, p.batch, u); err != nil {
-			return err
+			return encoded{}, err
 		}
 	}
 	if err := end(); err != nil {
-		return err
+		return encoded{}, err
 	}
-	var batches []producer.Batch
-	for _, r := range runs {
+	for _, r := range e.runs {
 		if err := w.keep(ctx, r.claims); err != nil {
-			return err
+			return encoded{}, err
 		}
-		batches = r.batches(batches)
+		e.batches = r.batches(e.batches)
 	}
-	if err := w.producer.Produce(ctx, batches); err != nil {
-		return err
-	}
-	w.encoder.recycle(runs...)
-	return nil
+	return e, nil
 }
 
 // encodeNow encodes a batch whose encoding was left to its commit.
@@ -224,8 +240,20 @@ func (w *writer) none(so func(c *copied) bool) bool {
 	return true
 }
 
-// record produces the ledger's records and ends the transaction: everything in it becomes visible at once.
-func (w *writer) record(ctx context.Context, u *ledger.Update) error {
+// record produces a group's records and the ledger's, and ends the transaction: everything in it becomes visible at once,
+// so they go together, which saves two round trips. Without transactions the position follows what it stands for.
+func (w *writer) record(ctx context.Context, u *ledger.Update, e encoded) error {
+	if apart || w.sink.cfg.Delivery == atLeastOnce {
+		if err := w.produce(ctx, e); err != nil {
+			return err
+		}
+		e = encoded{}
+	}
+	if apart {
+		if err := w.producer.Commit(ctx); err != nil {
+			return err
+		}
+	}
 	if err := failpoint.Hit(ctx, "kafka.before_offsets"); err != nil {
 		return err
 	}
@@ -234,9 +262,10 @@ func (w *writer) record(ctx context.Context, u *ledger.Update) error {
 	}
 	u.Topics = w.learned
 	if !u.Empty() {
-		if err := w.producer.Produce(ctx, w.ledgerBatches(u)); err != nil {
-			return err
-		}
+		e.batches = append(e.batches, w.ledgerBatches(u)...)
+	}
+	if err := w.produce(ctx, e); err != nil {
+		return err
 	}
 	if err := w.producer.Commit(ctx); err != nil {
 		return err
