@@ -107,3 +107,33 @@ func TestTablesThatComeWithRows(t *testing.T) {
 		})
 	}
 }
+
+// TestTableUnderRowSecurityIsFollowed: a table that is made while all are published comes by the log alone, so that no right to
+// read it is needed.
+func TestTableUnderRowSecurityIsFollowed(t *testing.T) {
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	role := quoteName("rls_" + databaseOf(t, url))
+	servers.Exec(t, url, `CREATE TABLE t (id int PRIMARY KEY)`, `CREATE PUBLICATION pub FOR ALL TABLES`,
+		`CREATE ROLE `+role+` LOGIN REPLICATION PASSWORD 'canary'`, `GRANT SELECT ON t TO `+role, `CREATE SCHEMA closed`)
+	t.Cleanup(func() { servers.Exec(t, url, `DROP OWNED BY `+role, `DROP ROLE `+role) })
+	s := newSource(t, url, func(c *Config, rt *sources.Runtime) {
+		given("pub")(c, rt)
+		c.URL, c.Password = asRole(t, url, "rls_"+databaseOf(t, url)), "canary"
+		rt.Tables.Include = patterns(t, "public.*", "closed.*")
+	})
+	r := newReader(t)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(r.streaming)
+	for _, table := range []string{"public.guarded", "closed.inside"} {
+		servers.Exec(t, url, `CREATE TABLE `+table+` (id int PRIMARY KEY)`, `ALTER TABLE `+table+` ENABLE ROW LEVEL SECURITY`,
+			`GRANT SELECT ON `+table+` TO `+role, `INSERT INTO `+table+` VALUES (1)`)
+	}
+	servers.Exec(t, url, `ALTER TABLE closed.inside DISABLE ROW LEVEL SECURITY`, `INSERT INTO closed.inside VALUES (2)`)
+	r.until(func() bool { return strings.Contains(strings.Join(r.log, "\n"), "1 closed.inside 2") })
+	if o, err := s.Observe(within(t, 30*time.Second)); err != nil || has(o.Findings, schema.Problem, "source.publication_changed") {
+		t.Errorf("got %+v, %v, want no problem", o.Findings, err)
+	}
+	r.close()
+}

@@ -1,7 +1,10 @@
 -- When the tables $1, as far as they hold anything, were made, and when they last became what they are: got their name or
 -- schema, which counts if $2, or were attached below another table. No catalog row that is looked at here is written by
--- anything else but a change of owner. Rows of a table that are older were sent, if at all, as those of another.
-SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'SELECT'), made.xmin = came.xid, came.xid::text, came.command
+-- anything else but a change of owner. Rows of a table that are older were sent, if at all, as those of another. A table is
+-- looked into only where nothing keeps the role from it.
+SELECT n.nspname, c.relname,
+       has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid),
+       made.xmin = came.xid, came.xid::text, came.command
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute made ON made.attrelid = c.oid AND made.attname = 'tableoid'
