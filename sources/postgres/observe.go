@@ -123,8 +123,8 @@ func (s *Source) observeTransactions(ctx context.Context, conn *pgx.Conn) ([]sch
 	}}, nil
 }
 
-// observePublication compares what is published now with what the stream began with. Reading a large catalog takes
-// a while, so it is not read on every call then.
+// observePublication compares what is published now with what the stream began with. Reading a large catalog, or
+// looking for old rows, takes a while, so that is not done on every call then.
 func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before *published) ([]schema.Finding, error) {
 	s.mu.Lock()
 	again := s.lookAgain
@@ -133,13 +133,15 @@ func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before 
 	if began.Before(again) {
 		return nil, nil
 	}
+	defer func() { // also after a look that took too long
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lookAgain = began.Add(time.Since(began) * lookCost)
+	}()
 	planner, err := s.newPlanner(ctx, conn, versionOf(conn.PgConn()))
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.lookAgain = began.Add(time.Since(began) * lookCost)
-	s.mu.Unlock()
 	f := schema.Finding{Area: "source", Name: "publication", Severity: schema.Problem}
 	if planner.given == nil {
 		f.Text, f.Code = fmt.Sprintf("publication %s is gone", s.cfg.Publication.Name), "source.publication_missing"
