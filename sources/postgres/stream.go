@@ -45,7 +45,7 @@ type stream struct {
 	slot   createdSlot
 	scope  []scopedTable
 	tables []tableVersion  // of scope, in its order
-	fresh  []*schema.Table // tables in scope that the target has not heard of
+	fresh  []*schema.Table // empty tables in scope that the target has not heard of
 	state  []schema.State  // to be recorded with the next positioned batch
 	copier *copier
 
@@ -172,17 +172,8 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 	if len(changes) > 0 {
 		s.log.Warn().Strs("changes", changes).Msg("the publication changed, accepted as configured")
 	}
-	st.fresh = nil
-	for i, t := range st.scope {
-		if before != nil {
-			if _, known := before.Tables[t.oid]; known {
-				continue
-			}
-		}
-		if _, known := told[t.oid]; known {
-			continue
-		}
-		st.fresh = append(st.fresh, st.tables[i].table)
+	if st.fresh, err = st.unheard(ctx, now, told); err != nil {
+		return err
 	}
 	now.carry(told)
 	s.setPublished(now)
@@ -379,7 +370,7 @@ func (st *stream) openTail(ctx context.Context) error {
 }
 
 // announce is the first batch of a stream that goes on: it moves nothing, records what is published now, and names
-// the tables that joined since. Tables the target knows are not named again: the catalog may be ahead of the log,
+// the empty tables that joined since. Tables the target knows are not named again: the catalog may be ahead of the log,
 // and the log names each version before its first change.
 func (st *stream) announce() *schema.Batch {
 	if len(st.state) == 0 {

@@ -1,11 +1,14 @@
 package postgres
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rowferry/rowferry/schema"
 )
@@ -63,11 +66,7 @@ func (n tableNames) encode(oid uint32) schema.State {
 func decodeTold(before *published, states []schema.State) (map[uint32]tableNames, error) {
 	told := map[uint32]tableNames{}
 	if before != nil {
-		for oid, t := range before.Tables {
-			if t.Told.Table != "" {
-				told[oid] = t.Told
-			}
-		}
+		told = before.told()
 	}
 	for _, state := range states {
 		text, ours := strings.CutPrefix(state.Key, toldPrefix)
@@ -101,9 +100,62 @@ func (s *published) carry(told map[uint32]tableNames) {
 func (s *published) told() map[uint32]tableNames {
 	told := make(map[uint32]tableNames, len(s.Tables))
 	for oid, t := range s.Tables {
-		told[oid] = t.Told
+		if t.Told.Table != "" {
+			told[oid] = t.Told
+		}
 	}
 	return told
+}
+
+// unheard lists the tables in scope that the target is to be told of: those it was never told of, and that are empty. The rows
+// of another are in the log, which names the table before the first of them, as it was then. Made as the catalog has it now, it
+// would give them NULL in columns that came with a default, or had no place for them under its new name.
+func (st *stream) unheard(ctx context.Context, now *published, told map[uint32]tableNames) ([]*schema.Table, error) {
+	var places []int
+	var oids []uint32
+	for i, t := range st.scope {
+		if _, known := told[t.oid]; !known {
+			places = append(places, i)
+			oids = append(append(oids, t.oid), now.Tables[t.oid].Leaves...)
+		}
+	}
+	holding, err := readHolding(ctx, st.conn, oids)
+	if err != nil {
+		return nil, classify(err)
+	}
+	var empty []*schema.Table
+	for _, i := range places {
+		oid := st.scope[i].oid
+		t := now.Tables[oid]
+		if holding[oid] || slices.ContainsFunc(t.Leaves, func(leaf uint32) bool { return holding[leaf] }) {
+			t.Told = tableNames{}
+			now.Tables[oid] = t
+			continue
+		}
+		empty = append(empty, st.tables[i].table)
+	}
+	return empty, nil
+}
+
+// readHolding finds those of some tables that have storage for rows.
+func readHolding(ctx context.Context, q querier, oids []uint32) (map[uint32]bool, error) {
+	if len(oids) == 0 {
+		return nil, nil
+	}
+	rows, err := q.Query(ctx, "SELECT oid FROM unnest($1::oid[]) AS oid WHERE pg_relation_size(oid) > 0", oids)
+	if err != nil {
+		return nil, fmt.Errorf("asking which tables are empty: %w", err)
+	}
+	holding := map[uint32]bool{}
+	var oid uint32
+	_, err = pgx.ForEachRow(rows, []any{&oid}, func() error {
+		holding[oid] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking which tables are empty: %w", err)
+	}
+	return holding, nil
 }
 
 // settled removes the keys of what is part of the state "published" now.
