@@ -147,10 +147,11 @@ func (p *Producer) end(ctx context.Context, commit bool) (sent bool, err error) 
 	return sent, err
 }
 
-// The pauses between attempts at one step. The first is as long as a coordinator usually takes to write the end of a
-// transaction.
+// The pauses between attempts at one step. The first ones are as long as a coordinator takes at least to write the end
+// of a transaction; it may take several, and nobody gains by waiting for longer than that.
 const (
 	shortestPause = time.Millisecond
+	shortPauses   = 20 * time.Millisecond
 	longestPause  = 500 * time.Millisecond
 )
 
@@ -159,7 +160,7 @@ const (
 // some after every commit, and only the same request sent again settles what became of the first.
 func (p *Producer) persist(ctx context.Context, step func() error) error {
 	begun := p.cfg.Now()
-	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
+	for pause := shortestPause; ; {
 		err := step()
 		p.lingers(err)
 		if err == nil || !passes(err) || ctx.Err() != nil {
@@ -176,6 +177,9 @@ func (p *Producer) persist(ctx context.Context, step func() error) error {
 		}
 		if err := cluster.Pause(ctx, pause); err != nil {
 			return err
+		}
+		if p.cfg.Now().Sub(begun) >= shortPauses {
+			pause = min(2*pause, longestPause)
 		}
 	}
 }
