@@ -69,3 +69,21 @@ func (v *tableVersion) gained(after, number int16) bool {
 	}
 	return true
 }
+
+// doubt forgets what the catalog says of the columns that the target was never told of, unless they certainly came right after
+// those it was told of: while nobody read the log, one may have been added, dropped and added again with another default.
+func (v *tableVersion) doubt(told tableNames) {
+	var last int16
+	for i := range v.columns {
+		if c := &v.columns[i]; slices.Contains(told.Columns, c.Name) {
+			last = max(last, c.number)
+		}
+	}
+	for i := range v.columns {
+		c := &v.columns[i]
+		if !slices.Contains(told.Columns, c.Name) && !v.gained(last, c.number) {
+			c.Initial = schema.Initial{}
+			v.table.Columns[i].Initial = c.Initial
+		}
+	}
+}

@@ -175,6 +175,11 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 	if st.fresh, err = st.unheard(ctx, now, told); err != nil {
 		return err
 	}
+	for i := range st.scope {
+		if names, known := told[st.scope[i].oid]; known {
+			st.tables[i].doubt(names)
+		}
+	}
 	now.carry(told)
 	s.setPublished(now)
 	st.state = append(st.state, now.encode())
