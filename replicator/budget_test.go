@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/sinks"
 )
 
 // TestBudgetOfParts: of a transaction in parts less is read ahead than of anything else, where parts are taken one by
@@ -45,6 +46,30 @@ func TestBudgetOfParts(t *testing.T) {
 			b.release(it)
 			if err := <-done; err != nil {
 				t.Errorf("waiting until it is released: %v", err)
+			}
+		})
+	}
+}
+
+func TestQueue(t *testing.T) {
+	tests := []struct {
+		name       string
+		configured int64
+		limits     sinks.Limits
+		want       int64
+		wantBytes  int // of a group
+	}{
+		{name: "as configured", configured: 64, limits: sinks.Limits{Bytes: 16, Stage: true}, want: 64, wantBytes: 16},
+		{name: "no more than is of use", configured: 64, limits: sinks.Limits{Bytes: 8, Queue: 16, Stage: true}, want: 16, wantBytes: 8},
+		{name: "no more than is configured", configured: 64, limits: sinks.Limits{Queue: 100, Stage: true}, want: 64},
+		{name: "kept together", configured: 64, limits: sinks.Limits{}, want: 128, wantBytes: 64},
+		{name: "kept together, larger than the queue", configured: 64, limits: sinks.Limits{Bytes: 50, Queue: 60}, want: 100, wantBytes: 50},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := tt.limits
+			if got := queueOf(tt.configured, &l); got != tt.want || l.Bytes != tt.wantBytes {
+				t.Errorf("got %d, groups of %d; want %d, groups of %d", got, l.Bytes, tt.want, tt.wantBytes)
 			}
 		})
 	}

@@ -52,14 +52,7 @@ type flow struct {
 func newFlow(p *pipeline, stream sources.Stream, writer sinks.Writer, held sinks.Held) *flow {
 	l := &held.Limits
 	l.Lanes, l.CopyLanes = max(1, l.Lanes), max(1, l.CopyLanes)
-	queue := p.spec.QueueBytes
-	if !l.Stage {
-		// A transaction kept together holds memory until it is whole: it has to fit, or reading would never go on.
-		if l.Bytes <= 0 {
-			l.Bytes = int(queue)
-		}
-		queue = max(queue, 2*int64(l.Bytes))
-	}
+	queue := queueOf(p.spec.QueueBytes, l)
 	n := max(l.Lanes, l.CopyLanes)
 	f := &flow{
 		pipeline: p, stream: stream, writer: writer,
@@ -75,6 +68,22 @@ func newFlow(p *pipeline, stream sources.Stream, writer sinks.Writer, held sinks
 		f.lanes[i] = make(chan *unit, 1)
 	}
 	return f
+}
+
+// queueOf is how many bytes of batches may be on their way. It bounds groups that have no bound and need one.
+func queueOf(configured int64, l *sinks.Limits) int64 {
+	queue := configured
+	if l.Queue > 0 {
+		queue = min(queue, int64(l.Queue))
+	}
+	if l.Stage {
+		return queue
+	}
+	// A transaction kept together holds memory until it is whole: it has to fit, or reading would never go on.
+	if l.Bytes <= 0 {
+		l.Bytes = int(queue)
+	}
+	return max(queue, 2*int64(l.Bytes))
 }
 
 // run moves batches until soft ends (a stop: what was read is finished), the source is at its end, hard ends, or

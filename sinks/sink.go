@@ -60,6 +60,7 @@ type Limits struct {
 	Age       time.Duration // how long a group may wait for more, once it holds something; 0 not at all
 	Lanes     int           // commits that may run at once, at least 1
 	CopyLanes int           // commits of copied rows that may run at once, at least 1
+	Queue     int           // bytes of batches, on their way or waiting, beyond which more bring nothing; 0 for what the configuration allows
 	Stage     bool          // parts can be staged; else the engine keeps a transaction together up to Bytes and halts beyond
 }
 

@@ -52,7 +52,7 @@ var comments = config.Comments{
 	"github.com/rowferry/rowferry/sinks/file.Rotate.Size":                   "Size is the length from which on a file is given its number and a new one begun, between two commits. 0 for no limit.",
 	"github.com/rowferry/rowferry/sinks/file.StdoutConfig.Batch":            "Batch bounds what is written between two entries in the ledger.",
 	"github.com/rowferry/rowferry/sinks/file.StdoutConfig.URL":              "URL is stdout:.",
-	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxBytes":               "MaxBytes is how much memory the joined changes may take.",
+	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxBytes":               "MaxBytes is how much memory the joined changes may take. As much again is read ahead of a transaction.",
 	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxRows":                "MaxRows is how many changes are joined. 0 for any number.",
 	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxWait":                "MaxWait is how long a change may wait for others to be joined with. 0s joins only what arrives while the brokers are busy.",
 	"github.com/rowferry/rowferry/sinks/kafka.ClaimCheck.MaxMessage":        "MaxMessage is the largest record the topic takes.",

@@ -170,8 +170,8 @@ type Ledger struct {
 type Batch struct {
 	// MaxRows is how many changes are joined. 0 for any number.
 	MaxRows int `yaml:"max_rows" default:"0"`
-	// MaxBytes is how much memory the joined changes may take.
-	MaxBytes setting.Size `yaml:"max_bytes" default:"16MiB"`
+	// MaxBytes is how much memory the joined changes may take. As much again is read ahead of a transaction.
+	MaxBytes setting.Size `yaml:"max_bytes" default:"8MiB"`
 	// MaxWait is how long a change may wait for others to be joined with. 0s joins only what arrives while the brokers
 	// are busy.
 	MaxWait setting.Duration `yaml:"max_wait" default:"0s"`
@@ -202,7 +202,7 @@ func (c Config) withDefaults(pipeline string) Config {
 		}
 	}
 	for field, value := range map[*setting.Size]setting.Size{
-		&c.MaxMessage: 1e6, &c.ClaimCheck.MaxMessage: 64 << 20, &c.Batch.MaxBytes: 16 << 20,
+		&c.MaxMessage: 1e6, &c.ClaimCheck.MaxMessage: 64 << 20, &c.Batch.MaxBytes: 8 << 20,
 	} {
 		if *field == 0 {
 			*field = value
