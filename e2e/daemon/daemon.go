@@ -37,6 +37,7 @@ type Daemon struct {
 	listen  string
 	cmd     *exec.Cmd
 	ended   chan struct{}
+	peak    int64 // bytes of memory, as the system told it last
 	client  *http.Client
 }
 
@@ -104,6 +105,7 @@ func (d *Daemon) Alive() bool {
 
 // Kill ends the child by SIGKILL and waits for it. One that has ended stays so.
 func (d *Daemon) Kill() {
+	d.notePeak()
 	_ = d.cmd.Process.Kill() // it may have ended by itself
 	<-d.ended
 }
@@ -121,15 +123,35 @@ var ErrStuck = errors.New("the daemon did not stop in time")
 
 // Stop asks the child to end and returns its exit code. One that does not in time is killed.
 func (d *Daemon) Stop(limit time.Duration) (int, error) {
+	d.notePeak()
 	if err := d.Signal(syscall.SIGTERM); err != nil && d.Alive() {
 		return 0, err
 	}
-	select {
-	case <-d.ended:
-		return d.ExitCode(), nil
-	case <-time.After(limit):
-		d.Kill()
-		return d.ExitCode(), fmt.Errorf("%w: %v", ErrStuck, limit)
+	late := time.After(limit)
+	for {
+		select {
+		case <-d.ended:
+			return d.ExitCode(), nil
+		case <-time.After(20 * time.Millisecond):
+			d.notePeak()
+		case <-late:
+			d.Kill()
+			return d.ExitCode(), fmt.Errorf("%w: %v", ErrStuck, limit)
+		}
+	}
+}
+
+// notePeak asks how much memory the child has had at most. It leaves what was noted when the child has ended.
+func (d *Daemon) notePeak() {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Pid()))
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			d.peak = kib << 10
+		}
 	}
 }
 
@@ -139,11 +161,15 @@ func (d *Daemon) ExitCode() int {
 	return d.cmd.ProcessState.ExitCode()
 }
 
-// Usage is what the child used, once it has ended: CPU and peak memory.
+// Usage is what the child used, once it has ended: CPU and peak memory. What the system tells of the peak afterwards is
+// not below the memory that the parent had when it started the child, so that is used only for one that ended by itself.
 func (d *Daemon) Usage() (cpu time.Duration, peak int64) {
 	<-d.ended
 	usage := d.cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), usage.Maxrss << 10
+	if peak = d.peak; peak == 0 {
+		peak = usage.Maxrss << 10
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), peak
 }
 
 // Status is what the daemon says of itself.
