@@ -3,13 +3,16 @@
 //
 //	make torture DURATION=10m SEED=7
 //	make torture KILLS=300 TARGET=postgres
+//	make torture KILLS=300 TARGET=kafka
+//	make torture DUEL=10m TARGET=kafka
 //	make torture DURATION=10m RACE=1
 //	make torture SIZES=1
 //
-// Each round is a fresh source with a Postgres database, a file, or both as targets of one daemon. A seed gives the
-// same load and the same plan of kills again; where exactly a kill falls is the scheduler's doing. A round takes 2 to
-// 3 seconds a kill on two cores that have nothing else to do. With sizes there are no kills, but transactions, tables
-// and values as large as they get.
+// Each round is a fresh source with a Postgres database, a file, topics of Kafka, or several of them as targets of one
+// daemon. A broker is killed now and then, too. A seed gives the same load and the same plan of kills again; where
+// exactly a kill falls is the scheduler's doing. A round takes 2 to 3 seconds a kill on two cores that have nothing else
+// to do. With sizes there are no kills, but transactions, tables and values as large as they get. In a duel two daemons
+// of one configuration fight for its pipelines, each under a supervisor that starts it again.
 package main
 
 import (
@@ -21,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +47,7 @@ type options struct {
 	rate     float64
 	old      int
 	sizes    float64
+	duel     bool
 	verbose  bool
 }
 
@@ -59,6 +64,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 250, "transactions a second")
 	flag.IntVar(&o.old, "rows", 60_000, "rows that the first copy finds")
 	flag.Float64Var(&o.sizes, "sizes", 0, "play large transactions, tables and values instead: 1 for their full size")
+	flag.BoolVar(&o.duel, "duel", false, "let two daemons fight for the pipelines, for -duration")
 	flag.BoolVar(&o.verbose, "v", false, "say every step")
 	flag.Parse()
 	if o.seed == 0 {
@@ -84,23 +90,29 @@ func main() {
 func run(ctx context.Context, o options) int {
 	total := newTally()
 	began := time.Now()
-	server, err := servers.Start(ctx, o.major, "")
+	s, err := o.stage(ctx)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "torture:", err)
+		fmt.Fprintln(os.Stderr, "torture:", errors.Join(err, s.remove()))
 		return 1
 	}
 	fmt.Printf("torture: seed %d, Postgres %d, %s, targets %v\n", o.seed, o.major, o.length(), o.targets)
-	for n := 0; n == 0 || o.goesOn(total.killed(), time.Since(began)); n++ {
-		if err = round(ctx, o, server, n, total); err != nil {
-			break
+	if o.duel {
+		err = duel(ctx, o, s)
+	} else {
+		for n := 0; n == 0 || o.goesOn(total.killed(), time.Since(began)); n++ {
+			if err = round(ctx, o, s, n, total); err != nil {
+				break
+			}
 		}
 	}
-	if removeErr := server.Remove(); err == nil {
+	if removeErr := s.remove(); err == nil {
 		err = removeErr
 	}
-	total.print(os.Stdout, time.Since(began))
-	if err == nil {
-		err = total.complete()
+	if !o.duel {
+		total.print(os.Stdout, time.Since(began))
+		if err == nil {
+			err = total.complete()
+		}
 	}
 	if err != nil {
 		fmt.Printf("FAILED: %v\n", err)
@@ -113,7 +125,10 @@ func run(ctx context.Context, o options) int {
 
 // length is how long to go on, as make takes it.
 func (o options) length() string {
-	if o.kills > 0 {
+	switch {
+	case o.duel:
+		return fmt.Sprintf("DUEL=%v", o.duration)
+	case o.kills > 0:
 		return fmt.Sprintf("KILLS=%d", o.kills)
 	}
 	return fmt.Sprintf("DURATION=%v", o.duration)
@@ -137,26 +152,71 @@ func join(targets []trial.Target) string {
 
 var errFound = errors.New("the oracles found something")
 
-// round is one life of a pipeline, from the first copy on. What it leaves behind is kept when something was found.
-func round(ctx context.Context, o options, server *servers.Server, n int, total *tally) (err error) {
-	seed := o.seed + uint64(n)
-	name := fmt.Sprintf("torture_%d_%d", os.Getpid(), n)
+// stage is the servers that rounds are played on.
+type stage struct {
+	server *servers.Server
+	kafka  *servers.Kafka // nil when nothing goes there
+}
+
+// stage starts the servers that the targets need. After an error, too, the caller removes them.
+func (o options) stage(ctx context.Context) (s stage, err error) {
+	if s.server, err = servers.Start(ctx, o.major, ""); err != nil {
+		return s, err
+	}
+	if slices.Contains(o.targets, trial.Kafka) {
+		s.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{})
+	}
+	return s, err
+}
+
+func (s stage) remove() error {
+	var err error
+	if s.kafka != nil {
+		err = s.kafka.Remove()
+	}
+	if s.server != nil {
+		err = errors.Join(err, s.server.Remove())
+	}
+	return err
+}
+
+// staged is a trial on a stage.
+type staged struct {
+	*trial.Trial
+	folder, source, target string
+}
+
+// newRound makes the trial of a round, and what drops its databases.
+func newRound(ctx context.Context, o options, s stage, n int) (*staged, func(context.Context) error, error) {
 	folder, err := os.MkdirTemp("", "torture-*")
 	if err != nil {
-		return fmt.Errorf("making a folder: %w", err)
+		return nil, nil, fmt.Errorf("making a folder: %w", err)
 	}
-	source, target, drop, err := trial.Databases(ctx, server.URL("postgres"), name)
+	source, target, drop, err := trial.Databases(ctx, s.server.URL("postgres"), fmt.Sprintf("torture_%d_%d", os.Getpid(), n))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	t, err := trial.New(ctx, trial.Options{
+	options := trial.Options{
 		Binary: o.binary, Folder: folder, Source: source, Target: target, Targets: o.targets,
-		Load: o.load(seed), Old: o.old,
-	})
+		Load: o.load(o.seed + uint64(n)), Old: o.old,
+	}
+	if s.kafka != nil {
+		options.Kafka = s.kafka.Addr()
+		// What stalls while a broker is away is tried again soon.
+		options.Besides = daemon.Settings{"on_error": daemon.Settings{"retries": daemon.Settings{"backoff": "100ms..2s"}}}
+	}
+	t, err := trial.New(ctx, options)
+	return &staged{Trial: t, folder: folder, source: source, target: target}, drop, err
+}
+
+// round is one life of a pipeline, from the first copy on. What it leaves behind is kept when something was found.
+func round(ctx context.Context, o options, s stage, n int, total *tally) (err error) {
+	seed := o.seed + uint64(n)
+	t, drop, err := newRound(ctx, o, s, n)
 	if err != nil {
 		return err
 	}
-	r := &rounder{Trial: t, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, source: source, target: target, began: time.Now()}
+	r := &rounder{staged: t, kafka: s.kafka, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, began: time.Now()}
 	err = r.play(ctx)
 	_, changes, _ := t.Load().Log().Totals()
 	total.add(t.Report, int64(o.old), changes)
@@ -169,7 +229,7 @@ func round(ctx context.Context, o options, server *servers.Server, n int, total 
 			end = t.Stuck
 		}
 		err = errors.Join(fmt.Errorf("round %d (seed %d): %w", n, seed, err), end())
-		return errors.Join(err, keep(folder, seed, t))
+		return errors.Join(err, keep(t.folder, seed, t.Trial))
 	}
 	fmt.Printf("  round %d (seed %d): %s\n", n, seed, r.line())
 	return errors.Join(t.Remove(), drop(ctx))

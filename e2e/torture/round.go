@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowferry/rowferry/e2e/load"
-	"github.com/rowferry/rowferry/e2e/trial"
+	"github.com/rowferry/rowferry/e2e/servers"
 	"github.com/rowferry/rowferry/replicator/progress"
 )
 
@@ -22,13 +22,13 @@ func (o options) load(seed uint64) *load.Runner {
 
 // rounder plays one round.
 type rounder struct {
-	*trial.Trial
-	options        options
-	rand           *rand.Rand
-	tally          *tally
-	source, target string
-	began          time.Time
-	done           []string
+	*staged
+	kafka   *servers.Kafka // nil when nothing goes there
+	options options
+	rand    *rand.Rand
+	tally   *tally
+	began   time.Time
+	done    []string
 }
 
 // waitLimit bounds each wait for the daemon to get somewhere.
@@ -70,7 +70,11 @@ const retries = 6
 
 // step does one thing to the daemon. The weights make streaming the most common place to die in.
 func (r *rounder) step(ctx context.Context) error {
-	switch n := r.rand.IntN(20); {
+	kinds := 20
+	if r.kafka != nil {
+		kinds = 24
+	}
+	switch n := r.rand.IntN(kinds); {
 	case n < 8:
 		return r.killStreaming(ctx)
 	case n < 12:
@@ -81,9 +85,39 @@ func (r *rounder) step(ctx context.Context) error {
 		return r.killStopping(ctx)
 	case n < 18:
 		return r.stall(ctx)
-	default:
+	case n < 20:
 		return r.disconnect(ctx)
+	default:
+		return r.killBroker(ctx)
 	}
+}
+
+// killBroker kills the broker while changes flow, sometimes the daemon too, and starts the broker again after a while.
+func (r *rounder) killBroker(ctx context.Context) error {
+	if err := r.following(ctx); err != nil {
+		return err
+	}
+	before, away, both := r.pause(400*time.Millisecond), r.pause(2*time.Second), r.rand.IntN(3) == 0
+	if err := wait(ctx, before); err != nil {
+		return err
+	}
+	if err := r.kafka.KillBroker(1); err != nil {
+		return err
+	}
+	r.tally.brokers++
+	r.note("broker")
+	if err := wait(ctx, away); err != nil {
+		return err
+	}
+	if both {
+		if err := r.kill(Streaming); err != nil {
+			return err
+		}
+	}
+	if err := r.kafka.StartBroker(ctx, 1); err != nil {
+		return err
+	}
+	return r.following(ctx)
 }
 
 // killInCopy kills while rows are being copied, and begins again.

@@ -31,9 +31,10 @@ type tally struct {
 	copied        int64
 	changed       int64
 	kills         map[Phase]int
+	brokers       int // killed
 	breaks        int // sessions ended at a server, tables held
 	counts        map[oracle.Class]int
-	reads, orders int // looks of the reader, lines of files
+	reads, orders int // looks of the reader, lines of files and topics
 	acks          int
 	uses          int // comparisons of goroutines and open files
 }
@@ -69,8 +70,8 @@ func (t *tally) print(w io.Writer, took time.Duration) {
 	for _, p := range Phases {
 		kills = append(kills, fmt.Sprintf("%s %d", p, t.kills[p]))
 	}
-	fmt.Fprintf(w, "kills      %d: %s; %d other breaks\n", t.killed(), strings.Join(kills, ", "), t.breaks)
-	fmt.Fprintf(w, "watched    %d snapshots of the database, %d acknowledgements, %d lines of the file, %d looks at what a daemon holds\n",
+	fmt.Fprintf(w, "kills      %d: %s; %d of brokers; %d other breaks\n", t.killed(), strings.Join(kills, ", "), t.brokers, t.breaks)
+	fmt.Fprintf(w, "watched    %d snapshots of the database, %d acknowledgements, %d lines of files and topics, %d looks at what a daemon holds\n",
 		t.reads, t.acks, t.orders, t.uses)
 	for _, c := range summary {
 		fmt.Fprintf(w, "%-10s %d\n", c, t.counts[c])
