@@ -123,8 +123,8 @@ func (w *wire) next(body int) ([]byte, error) {
 	return b, nil
 }
 
-// need makes room for the first n bytes of the next message's body. A larger buffer is given up once what is in it
-// fits the other.
+// need makes room for the first n bytes of the next message's body, little more than twice of what has arrived: a length is
+// only a claim. A larger buffer is given up once what is in it fits the other.
 func (w *wire) need(n int) {
 	n += wireHeader
 	w.want = n
@@ -136,7 +136,10 @@ func (w *wire) need(n int) {
 		w.rp = 0
 		return
 	}
-	larger := make([]byte, n+wireSpare)
+	if len(w.buf)-(w.wp-w.rp) >= wireSpare {
+		return // it is not full yet
+	}
+	larger := make([]byte, min(n+wireSpare, 2*len(w.buf)))
 	w.wp = copy(larger, w.buf[w.rp:w.wp])
 	w.rp = 0
 	w.buf = larger

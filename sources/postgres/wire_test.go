@@ -103,6 +103,24 @@ func TestWireGrowsForALargeMessageOnly(t *testing.T) {
 	}
 }
 
+// TestWireBelievesWhatArrives: a length is only a claim, and takes no memory by itself.
+func TestWireBelievesWhatArrives(t *testing.T) {
+	const arrived = 3 * wireBuffer
+	w := newWire(bytes.NewReader(append([]byte{'d', 0x20, 0, 0, 0}, make([]byte, arrived)...)))
+	var err error
+	for err == nil {
+		_, length, short := w.header()
+		if short == nil {
+			w.need(length)
+		}
+		_, err = w.fill()
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) || w.wp-w.rp != wireHeader+arrived || len(w.buf) > 2*arrived {
+		t.Errorf("got %v with %d bytes in a buffer of %d, want all %d of what arrived, and no more than twice the room",
+			err, w.wp-w.rp, len(w.buf), wireHeader+arrived)
+	}
+}
+
 func TestWireRefusesLengths(t *testing.T) {
 	for name, stream := range map[string][]byte{
 		"negative":        {'d', 0xff, 0xff, 0xff, 0xff},
