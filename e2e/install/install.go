@@ -38,7 +38,7 @@ func KafkaServer(ctx context.Context, version string) (string, error) {
 }
 
 // Connect returns the folder that holds what a worker of Kafka Connect is started from, with Debezium's connector for
-// Postgres: jars, plugins and a Java. A first call downloads some 130 MB.
+// Postgres: jars, plugins and a Java. A first call downloads some 50 MB.
 func Connect(ctx context.Context) (string, error) { return run(ctx, "Kafka Connect", kafka, "connect") }
 
 func run(ctx context.Context, what, script string, args ...string) (string, error) {
