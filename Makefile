@@ -29,7 +29,7 @@ test: build ## all tests: units, and the real binary against real servers, Postg
 	@$(GOTEST) $$(go list ./... | grep -v /e2e)
 	@$(GOTEST) -tags failpoints ./schema/failpoint ./sinks/file
 	@$(GOTEST) -count=1 -parallel 4 ./e2e/...
-	@ROWFERRY_TEST_MAJOR=18 $(GOTEST) -count=1 -parallel 4 -skip '^(TestEveryMajor|TestImport)' ./e2e ./e2e/faults ./e2e/load ./e2e/oracle
+	@ROWFERRY_TEST_MAJOR=18 $(GOTEST) -count=1 -parallel 4 -skip '^(TestEveryMajor|TestImport|TestKafka|TestFault7[89]|TestFault8[0-5]|TestFault.*Kafka)|^TestFailpoints$$/./^kafka$$' ./e2e ./e2e/faults ./e2e/load ./e2e/oracle
 
 race: ## all unit tests under the race detector
 	@e2e/install/tools.sh compiler >/dev/null
