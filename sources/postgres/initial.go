@@ -57,11 +57,9 @@ func (v *tableVersion) within(other *tableVersion) bool {
 	return true
 }
 
-// gained tells whether a column's number was given after another, with none between them gone.
+// gained tells whether none is gone of the columns that got their numbers after one, up to a column that is not among those
+// before. A number that is not above needs no column in between: what the version before counts may be ahead of what it shows.
 func (v *tableVersion) gained(after, number int16) bool {
-	if number <= after {
-		return false
-	}
 	for n := after + 1; n < number; n++ {
 		if !slices.Contains(v.live, n) {
 			return false
