@@ -27,7 +27,7 @@ type size struct {
 	settings daemon.Settings
 }
 
-// sizes are those of faults 16 and 98. Together they take about half an hour on two cores.
+// sizes are those of faults 16 and 98.
 var sizes = []size{
 	{
 		name: "a transaction of 5 GB", count: 5_000_000,

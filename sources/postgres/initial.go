@@ -22,8 +22,8 @@ func initialOf(state, text string) schema.Initial {
 }
 
 // takeInitial gives the columns that v has over the version before what the catalog says of them, the present version being
-// now. Only a column that got its number after that version is new, and the one of the same name and type in the catalog is
-// the same as long as no column in between is gone: else it may have been dropped and added again with another default.
+// now. A column that the version before lacks is new, and the one of the same name and type in the catalog is the same as long
+// as no column in between is gone: else it may have been dropped and added again with another default.
 func (v *tableVersion) takeInitial(before, now *tableVersion) {
 	if before.table == nil {
 		return
