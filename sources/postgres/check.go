@@ -161,22 +161,25 @@ func (s *Source) checkServer(ctx context.Context, r *report, conn *pgx.Conn) (*s
 	return slot, nil
 }
 
+// slotsToMake is how many slots, each with its walsender, are there while the pipeline's own is made: that and its witness.
+const slotsToMake = 2
+
 // checkSlot looks at the slot, or at the room for it.
 func (s *Source) checkSlot(r *report, settings serverSettings, slot *slotInfo, end LSN) {
 	const name = "replication slot"
 	if slot == nil {
-		if settings.slotsUsed >= settings.slots {
+		if settings.slotsUsed+slotsToMake > settings.slots {
 			fix := "raise max_replication_slots and restart the server"
 			if len(settings.idle) > 0 {
 				fix = "drop one nobody reads: " + strings.Join(settings.idle, ", ") + "\nSELECT pg_drop_replication_slot('…');\nor " + fix
 			}
-			r.fail("source", name, "source.no_free_slot", fmt.Sprintf("%d of %d in use", settings.slotsUsed, settings.slots), fix)
+			r.fail("source", name, "source.no_free_slot", fmt.Sprintf("%d of %d in use, and making one takes %d", settings.slotsUsed, settings.slots, slotsToMake), fix)
 		} else {
 			r.pass("source", name, "%s will be made, %d of %d in use", s.cfg.Slot.Name, settings.slotsUsed, settings.slots)
 		}
-		if settings.sendersUsed >= settings.senders {
+		if settings.sendersUsed+slotsToMake > settings.senders {
 			r.fail("source", "walsenders", "source.no_free_slot",
-				fmt.Sprintf("%d of %d in use", settings.sendersUsed, settings.senders), "raise max_wal_senders and restart the server")
+				fmt.Sprintf("%d of %d in use, and making a slot takes %d", settings.sendersUsed, settings.senders, slotsToMake), "raise max_wal_senders and restart the server")
 		}
 		return
 	}

@@ -22,8 +22,8 @@ func initialOf(state, text string) schema.Initial {
 }
 
 // takeInitial gives the columns that v has over the version before what the catalog says of them, the present version being
-// now. A column that the version before lacks is new, and the one of the same name and type in the catalog is the same as long
-// as no column in between is gone: else it may have been dropped and added again with another default.
+// now. Only a column that got its number after that version is new, and the one of the same name and type in the catalog is
+// the same as long as no column in between is gone: else it may have been dropped and added again with another default.
 func (v *tableVersion) takeInitial(before, now *tableVersion) {
 	if before.table == nil {
 		return
@@ -57,9 +57,11 @@ func (v *tableVersion) within(other *tableVersion) bool {
 	return true
 }
 
-// gained tells whether none is gone of the columns that got their numbers after one, up to a column that is not among those
-// before. A number that is not above needs no column in between: what the version before counts may be ahead of what it shows.
+// gained tells whether a column's number was given after another, with none between them gone.
 func (v *tableVersion) gained(after, number int16) bool {
+	if number <= after {
+		return false
+	}
 	for n := after + 1; n < number; n++ {
 		if !slices.Contains(v.live, n) {
 			return false

@@ -149,29 +149,52 @@ type createdSlot struct {
 	keeper   *pgconn.PgConn // its next command, or its end, ends the snapshot
 }
 
-// createSlot makes the slot. The server waits until every transaction that is writing now has ended; one attempt
-// is bounded, and an attempt that ran out names who was waited for.
+// createSlot makes the slot, under a witness. The server waits until every transaction that is writing now has ended,
+// for each of the two; one attempt is bounded, and an attempt that ran out names who was waited for.
 func (s *Source) createSlot(ctx context.Context, conn *pgx.Conn) (createdSlot, error) {
 	if err := failpoint.Hit(ctx, "snap.before_slot"); err != nil {
 		return createdSlot{}, err
 	}
+	slot, err := s.createWitnessed(ctx)
+	if errors.Is(err, errSlotPatience) {
+		return createdSlot{}, s.blocked(ctx, conn)
+	}
+	return slot, err
+}
+
+// createWitnessed makes a witness and the slot, and lets the one read the log in which the other was made.
+func (s *Source) createWitnessed(ctx context.Context) (createdSlot, error) {
+	w, err := s.newWitness(ctx)
+	if err != nil {
+		return createdSlot{}, err
+	}
+	defer w.close()
 	keeper, err := s.connect(ctx, nil)
 	if err != nil {
 		return createdSlot{}, err
 	}
 	slot, err := s.createSlotOn(ctx, keeper)
 	if err == nil {
-		return slot, nil
+		err = w.attend(ctx, s.cfg.Publication.Name, slot.lsn)
 	}
-	closeConn(keeper)
-	if errors.Is(err, errSlotPatience) {
-		return createdSlot{}, s.blocked(ctx, conn)
+	if err != nil {
+		closeConn(keeper)
+		return createdSlot{}, err
 	}
-	return createdSlot{}, err
+	return slot, nil
 }
 
 // errSlotPatience says that making the slot took longer than one attempt may.
 var errSlotPatience = errors.New("making the slot took too long")
+
+// slotPatience bounds one attempt to make a slot.
+func (s *Source) slotPatience(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := time.Duration(s.cfg.Slot.CreateTimeout)
+	if limit <= 0 {
+		limit = time.Minute
+	}
+	return context.WithTimeoutCause(ctx, limit, errSlotPatience)
+}
 
 // slotCommand makes the slot, on a replication connection, and exports what it sees for the copy.
 func (s *Source) slotCommand(version int) string {
@@ -184,11 +207,7 @@ func (s *Source) slotCommand(version int) string {
 
 // createSlotOn sends the command and reads its answer.
 func (s *Source) createSlotOn(ctx context.Context, keeper *pgconn.PgConn) (createdSlot, error) {
-	limit := time.Duration(s.cfg.Slot.CreateTimeout)
-	if limit <= 0 {
-		limit = time.Minute
-	}
-	bounded, cancel := context.WithTimeoutCause(ctx, limit, errSlotPatience)
+	bounded, cancel := s.slotPatience(ctx)
 	defer cancel()
 	results, err := keeper.Exec(bounded, s.slotCommand(versionOf(keeper))).ReadAll()
 	if err != nil {
