@@ -25,6 +25,16 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
+// atOnce reads what has to agree, as the catalog was at one moment: between two statements it may change.
+func atOnce(ctx context.Context, conn *pgx.Conn, read func(q querier) error) error {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return classify(fmt.Errorf("beginning to read the catalog: %w", err))
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	return read(tx)
+}
+
 // relationInfo is what the catalog says of a table beside its columns.
 type relationInfo struct {
 	oid          uint32

@@ -174,7 +174,7 @@ func (t *tail) inner(ctx context.Context, at LSN) (*schema.Batch, error) {
 	m := &t.msg
 	switch m.kind {
 	case msgRelation:
-		return nil, t.relations.learn(ctx, m)
+		return nil, t.relations.learn(m)
 	case msgType:
 		t.relations.learnType(m)
 		return nil, nil
@@ -195,9 +195,9 @@ func (t *tail) inner(ctx context.Context, at LSN) (*schema.Batch, error) {
 	var err error
 	switch m.kind {
 	case msgInsert, msgUpdate, msgDelete:
-		err = t.row(at)
+		err = t.row(ctx, at)
 	case msgTruncate:
-		err = t.truncate(at)
+		err = t.truncate(ctx, at)
 	case msgMessage:
 		t.logical(at)
 	default:
@@ -210,9 +210,9 @@ func (t *tail) inner(ctx context.Context, at LSN) (*schema.Batch, error) {
 }
 
 // row adds an insert, update or delete. The tuples' bytes go to the batch at once; values point into them.
-func (t *tail) row(at LSN) error {
+func (t *tail) row(ctx context.Context, at LSN) error {
 	m := &t.msg
-	k, err := t.relations.get(m.relation)
+	k, err := t.relations.get(ctx, m.relation)
 	if err != nil || !k.inScope {
 		return err
 	}
@@ -286,14 +286,14 @@ func (t *tail) announce(b *schema.Batch, k *knownRelation, at LSN) {
 }
 
 // truncate adds a TRUNCATE of the tables in scope.
-func (t *tail) truncate(at LSN) error {
+func (t *tail) truncate(ctx context.Context, at LSN) error {
 	m := &t.msg
 	op := &schema.Truncate{
 		Cascade: m.flags&flagCascade != 0, RestartIdentity: m.flags&flagRestartIdentity != 0,
 	}
 	b := t.batches.batch()
 	for c := (cursor{buf: m.body}); c.pos < len(c.buf); {
-		k, err := t.relations.get(c.uint32())
+		k, err := t.relations.get(ctx, c.uint32())
 		if err != nil {
 			return err
 		}

@@ -149,16 +149,16 @@ func (t *tail) described(ctx context.Context, oid uint32) (*knownRelation, error
 				err = t.msg.parse(f.message, true)
 			}
 			if err == nil && t.msg.kind == msgRelation && t.msg.relation == oid {
-				err = t.relations.learn(ctx, &t.msg)
+				err = t.relations.learn(&t.msg)
 			}
 			if err != nil {
 				return nil, err
 			}
 		}
 	}
-	k := t.relations.known[oid]
-	if k == nil || !k.inScope || k.layout.key == nil {
-		return nil, nil
+	k, err := t.relations.find(ctx, oid)
+	if err != nil || k == nil || !k.inScope {
+		return nil, err
 	}
 	return k, nil
 }

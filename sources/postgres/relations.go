@@ -8,7 +8,7 @@ import (
 	"github.com/rowferry/rowferry/schema"
 )
 
-// relationResolver turns a Relation message into a version of a table. It is asked once for each that arrives.
+// relationResolver turns a Relation message into a version of a table. It is asked once for each that a change follows.
 type relationResolver interface {
 	// resolve gives the table's version and whether the pipeline wants it. Every column of the message is in the
 	// table, which may have more. ctx bounds what it asks the catalog.
@@ -36,6 +36,9 @@ type knownRelation struct {
 	layout   layout
 	announce bool          // its first change has to be preceded by an OpSchema
 	previous *schema.Table // the version before, nil for a table that is new to the pipeline; no more than its name after a restart
+	// described is what the server said of it last, until a change follows: parts that were rolled back and transactions
+	// that the target has bring descriptions too, of tables as they never were or were long ago.
+	described *relation
 }
 
 // newRelations starts with the tables that were announced before the stream, by oid, and with the names that the target
@@ -53,15 +56,30 @@ func newRelations(resolver relationResolver, announced map[uint32]*schema.Table,
 }
 
 // get finds a relation that a change refers to. One that was announced but never described cannot be decoded.
-func (r *relations) get(oid uint32) (*knownRelation, error) {
+func (r *relations) get(ctx context.Context, oid uint32) (*knownRelation, error) {
 	if r.last != nil && r.last.oid == oid {
 		return r.last, nil
 	}
-	k := r.known[oid]
-	if k == nil || k.layout.key == nil {
+	k, err := r.find(ctx, oid)
+	if err != nil {
+		return nil, err
+	}
+	if k == nil {
 		return nil, protocolFault("a change names relation %d, which was never described", oid)
 	}
 	r.last = k
+	return k, nil
+}
+
+// find finds a relation by what it was described as last; nil for one that never was.
+func (r *relations) find(ctx context.Context, oid uint32) (*knownRelation, error) {
+	k := r.known[oid]
+	if k != nil && k.described != nil {
+		return r.settle(ctx, k)
+	}
+	if k == nil || k.layout.key == nil {
+		return nil, nil
+	}
 	return k, nil
 }
 
@@ -73,15 +91,27 @@ func (r *relations) learnType(m *message) {
 	r.types[m.relation] = schema.QuoteName(string(m.space)) + "." + schema.QuoteName(string(m.name))
 }
 
-// learn takes in a Relation message. The version a table had stays the same object when nothing in it changed.
-func (r *relations) learn(ctx context.Context, m *message) error {
+// learn takes in a Relation message.
+func (r *relations) learn(m *message) error {
 	rel, err := m.relationOf(r.types)
 	if err != nil {
 		return err
 	}
+	k := r.known[rel.oid]
+	if k == nil {
+		k = &knownRelation{oid: rel.oid}
+		r.known[rel.oid] = k
+	}
+	k.described, r.last = rel, nil
+	return nil
+}
+
+// settle makes what a table was described as its version. It stays the same object when nothing in it changed.
+func (r *relations) settle(ctx context.Context, before *knownRelation) (*knownRelation, error) {
+	rel := before.described
 	table, inScope, err := r.resolver.resolve(ctx, rel)
 	if err != nil {
-		return fmt.Errorf("resolving relation %s.%s: %w", schema.QuoteName(rel.namespace), schema.QuoteName(rel.name), err)
+		return nil, fmt.Errorf("resolving relation %s.%s: %w", schema.QuoteName(rel.namespace), schema.QuoteName(rel.name), err)
 	}
 	k := &knownRelation{oid: rel.oid, table: table, inScope: inScope}
 	k.layout.key = make([]bool, len(rel.columns))
@@ -90,16 +120,15 @@ func (r *relations) learn(ctx context.Context, m *message) error {
 	}
 	if inScope {
 		if err := k.place(rel); err != nil {
-			return err
+			return nil, err
 		}
-		k.compare(r.known[rel.oid])
+		k.compare(before)
 		if name, told := r.told[rel.oid]; told && k.announce && k.previous == nil {
 			k.previous = name.version()
 		}
 	}
 	r.known[rel.oid] = k
-	r.last = nil
-	return nil
+	return k, nil
 }
 
 // place finds each column of the message in the table.
@@ -139,7 +168,7 @@ func ordinalOf(columns []schema.Column, name string) int {
 // compare decides whether the target has to hear of this version before its first change.
 func (k *knownRelation) compare(before *knownRelation) {
 	switch {
-	case before == nil || !before.inScope:
+	case !before.inScope:
 		k.announce = true
 	case before.announce: // the version before it was never told
 		k.announce, k.previous = true, before.previous

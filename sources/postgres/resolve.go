@@ -183,26 +183,31 @@ func (r *resolver) joins(ctx context.Context, conn *pgx.Conn, m *relation, infos
 	return err
 }
 
-// current reads the table's present version; the zero version when it is gone.
+// current reads the table's present version; the zero version when it is gone. A column that came between reading what is
+// published and reading the columns would be taken for one that is not.
 func (r *resolver) current(ctx context.Context, conn *pgx.Conn, infos []*relationInfo) (tableVersion, error) {
 	if len(infos) == 0 {
 		return tableVersion{}, nil
 	}
 	wanted := definition{relation: infos[0]}
-	given, err := readPublication(ctx, conn, r.version, r.source.cfg.Publication.Name)
-	if err != nil {
-		return tableVersion{}, classify(err)
-	}
-	if given != nil {
-		for _, t := range given.tables {
-			if t.oid == infos[0].oid {
-				wanted.columns = t.columns
+	var versions []tableVersion
+	err := atOnce(ctx, conn, func(q querier) error {
+		given, err := readPublication(ctx, q, r.version, r.source.cfg.Publication.Name)
+		if err != nil {
+			return classify(err)
+		}
+		if given != nil {
+			for _, t := range given.tables {
+				if t.oid == infos[0].oid {
+					wanted.columns = t.columns
+				}
 			}
 		}
-	}
-	versions, err := readTables(ctx, conn, []definition{wanted}, r.source.cfg.computes())
+		versions, err = readTables(ctx, q, []definition{wanted}, r.source.cfg.computes())
+		return classify(err)
+	})
 	if err != nil {
-		return tableVersion{}, classify(err)
+		return tableVersion{}, err
 	}
 	return versions[0], nil
 }

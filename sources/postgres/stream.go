@@ -145,11 +145,15 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 	if err := s.freeSlot(ctx, st.conn, slot); err != nil {
 		return err
 	}
-	relations, err := readRelations(ctx, st.conn, nil)
-	if err != nil {
-		return classify(err)
-	}
-	now, err := st.readScope(ctx, st.conn, relations)
+	var relations []*relationInfo
+	var now *published
+	err := atOnce(ctx, st.conn, func(q querier) (err error) {
+		if relations, err = readRelations(ctx, q, nil); err != nil {
+			return classify(err)
+		}
+		now, err = st.readScope(ctx, q, relations)
+		return err
+	})
 	if err != nil {
 		return err
 	}

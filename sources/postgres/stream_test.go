@@ -27,7 +27,7 @@ type reader struct {
 	phases []schema.Phase
 	tables map[string][]string // rows that were copied, by table
 	plan   []schema.CopyPlan
-	known  map[string]*schema.Table // announced
+	known  map[string]*schema.Table // as announced last
 	log    []string                 // changes of the stream
 }
 
@@ -100,6 +100,9 @@ func (r *reader) take(b *schema.Batch) {
 	for i := range b.Changes {
 		c := &b.Changes[i]
 		r.log = append(r.log, fmt.Sprintf("%d %s%s", c.Op, c.Table, r.row(b, c)))
+		if c.Op == schema.OpSchema {
+			r.known[c.Table.String()] = c.Table
+		}
 	}
 	b.Release()
 }
@@ -130,6 +133,17 @@ func (r *reader) until(done func() bool) {
 			r.t.Fatalf("reading on: %v (phases %v, log %v)", err, r.phases, r.log)
 		}
 	}
+}
+
+// upTo steps until a change.
+func (r *reader) upTo(change string) error {
+	ctx := within(r.t, 60*time.Second)
+	for len(r.log) == 0 || r.log[len(r.log)-1] != change {
+		if err := r.step(ctx); err != nil {
+			return fmt.Errorf("reading up to %s: %w (log %v)", change, err, r.log)
+		}
+	}
+	return nil
 }
 
 // streaming tells whether the copy is done.

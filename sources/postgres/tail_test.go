@@ -246,6 +246,26 @@ upto 0/2030
 	}
 }
 
+// TestTailLooksUpWhatChangesFollow: descriptions that no change follows, as those of transactions that the target has, are of
+// tables as they were long ago, and the catalog is not asked about them.
+func TestTailLooksUpWhatChangesFollow(t *testing.T) {
+	resolver := &fakeResolver{}
+	script := newWAL().begin(700, 0x2000).relation(1, 'd', "s.was", "id*").insert(1, "1").relation(2, 'd', "s.gone", "id*").insert(2, "1").
+		commit(0x2000).
+		begin(701, 0x3000).relation(1, 'd', "s.is", "id*").insert(1, "2").insert(1, "3").commit(0x3000)
+	got, err := play(t, func(c *tailConfig) { c.from, c.relations = 0x2030, resolver }, script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "tx 701 at 0/3030\n  schema s.is(id)\n  insert s.is after [2]\n  insert s.is after [3]\nupto 0/3030\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("batches (-want +got):\n%s", diff)
+	}
+	if resolver.asked != 1 {
+		t.Errorf("the catalog was asked %d times, want once", resolver.asked)
+	}
+}
+
 func TestTailStreamedTransactions(t *testing.T) {
 	tests := []struct {
 		name   string
