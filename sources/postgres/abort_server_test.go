@@ -84,7 +84,7 @@ func TestColumnOfARolledBackPart(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.close()
-			table := r.known["public.u"]
+			table := r.latest["public.u"]
 			if w := table.Columns[len(table.Columns)-1]; w.Name != "w" || !w.Initial.Known {
 				t.Errorf("what old rows of %s hold in %s: got %+v, want it known", table, w.Name, w.Initial)
 			}

@@ -27,12 +27,13 @@ type reader struct {
 	phases []schema.Phase
 	tables map[string][]string // rows that were copied, by table
 	plan   []schema.CopyPlan
-	known  map[string]*schema.Table // as announced last
+	known  map[string]*schema.Table // announced
+	latest map[string]*schema.Table // versions that the log brought
 	log    []string                 // changes of the stream
 }
 
 func newReader(t testing.TB) *reader {
-	return &reader{t: t, state: map[string][]byte{}, tables: map[string][]string{}, known: map[string]*schema.Table{}}
+	return &reader{t: t, state: map[string][]byte{}, tables: map[string][]string{}, known: map[string]*schema.Table{}, latest: map[string]*schema.Table{}}
 }
 
 // open starts where the reader stands.
@@ -101,7 +102,7 @@ func (r *reader) take(b *schema.Batch) {
 		c := &b.Changes[i]
 		r.log = append(r.log, fmt.Sprintf("%d %s%s", c.Op, c.Table, r.row(b, c)))
 		if c.Op == schema.OpSchema {
-			r.known[c.Table.String()] = c.Table
+			r.latest[c.Table.String()] = c.Table
 		}
 	}
 	b.Release()
