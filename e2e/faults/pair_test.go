@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -171,16 +172,17 @@ func (p *pair) halted(code string, texts ...string) progress.Halt {
 	return halt
 }
 
-// waiting waits until the pipeline retries for a reason that holds the text.
-func (p *pair) waiting(text string) {
+// waiting waits until the pipeline retries for a reason that holds one of the texts.
+func (p *pair) waiting(texts ...string) {
 	p.t.Helper()
-	p.eventually("the pipeline to wait for "+text, func() (bool, string) {
+	p.eventually("the pipeline to wait for "+strings.Join(texts, " or "), func() (bool, string) {
 		report, err := p.Status(p.ctx)
 		if err != nil || len(report.Pipelines) == 0 {
 			return false, fmt.Sprint(err)
 		}
 		s := report.Pipelines[0]
-		return strings.Contains(s.Waiting, text), fmt.Sprintf("%s %s", s.State, s.Waiting)
+		found := slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(s.Waiting, text) })
+		return found, fmt.Sprintf("%s %s", s.State, s.Waiting)
 	})
 }
 

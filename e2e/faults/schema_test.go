@@ -90,7 +90,7 @@ func TestFault40_CommittedButNotVisible(t *testing.T) {
 			pgx.QueryExecModeSimpleProtocol)
 		done <- err
 	}()
-	p.waiting("source.catalog_behind")
+	p.waiting("source.catalog_behind", "source.table_locked")
 	p.onTarget(`SELECT count(*)::text FROM items WHERE id > 1000`, "0")
 	p.exec(`ALTER SYSTEM RESET synchronous_standby_names`, `SELECT pg_reload_conf()`)
 	if err := <-done; err != nil {

@@ -25,13 +25,17 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// atOnce reads what has to agree, as the catalog was at one moment: between two statements it may change.
+// atOnce reads what has to agree, as the catalog was at one moment: between two statements it may change. Asking what is
+// published takes a lock on each table from Postgres 18 on; one that is being changed is not waited for in silence.
 func atOnce(ctx context.Context, conn *pgx.Conn, read func(q querier) error) error {
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return classify(fmt.Errorf("beginning to read the catalog: %w", err))
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '3s'"); err != nil {
+		return classify(fmt.Errorf("beginning to read the catalog: %w", err))
+	}
 	return read(tx)
 }
 

@@ -82,6 +82,8 @@ func classifyServer(err error, pg *pgconn.PgError) error {
 			return fault.Halt("source.slot_lost", err, remedyGap)
 		}
 		return fault.Halt("source.state", err, "the server refused what the source needs: see its message")
+	case "55P03": // lock_not_available
+		return fault.Wait("source.table_locked", err)
 	case "58P01": // undefined_file: a WAL segment that is gone
 		return fault.Halt("source.slot_lost", err, remedyGap)
 	case "53300": // too_many_connections
