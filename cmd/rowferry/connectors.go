@@ -59,7 +59,7 @@ func allConnectors() connectors {
 				file.Codes, file.NewStdout, func(c *file.StdoutConfig) string { return c.URL }),
 			targetOf(config.Kind{Name: "null", Title: "nowhere: decoded, summed and thrown away, for measuring", Schemes: []string{"null"}},
 				null.Codes, null.New, func(c *null.Config) string { return c.URL }),
-			targetOf(config.Kind{Name: "kafka", Title: "Kafka topics, 2.5 to 4.x, exactly once", Schemes: []string{"kafka"}},
+			targetOf(config.Kind{Name: "kafka", Title: "Kafka topics, 2.5 to 4.x, exactly once", Schemes: []string{"kafka"}, Claims: kafkaClaim},
 				kafka.Codes, kafka.New, func(c *kafka.Config) string { return c.URL }),
 		},
 	}
@@ -81,6 +81,9 @@ func fileClaim(cfg any, _ string) []string { return cfg.(*file.Config).Claims() 
 
 // stdoutClaim names standard output: the lines of two pipelines could not be told apart there.
 func stdoutClaim(any, string) []string { return []string{"standard output"} }
+
+// kafkaClaim names what a target of Kafka writes with.
+func kafkaClaim(cfg any, pipeline string) []string { return cfg.(*kafka.Config).Claims(pipeline) }
 
 // sourceOf fills a row of the table from a connector's typed parts.
 func sourceOf[C any, S sources.Source](k config.Kind, codes []fault.Code, open func(C, sources.Runtime) (S, error), url func(*C) string) sourceConnector {

@@ -10,6 +10,10 @@ import (
 // TestClaims wants what only one pipeline may have to be refused when two take it, before anything is connected.
 func TestClaims(t *testing.T) {
 	const head = "version: 1\npipelines:\n"
+	const ours = "{ url: \"kafka://k:9092\", transaction: { id: ours } }"
+	into := func(name, target string) string {
+		return "  " + name + ":\n    source: { url: \"postgres://u@db1/shop\", tables: { include: [\"a.b\"] } }\n    target: " + target + "\n"
+	}
 	pipeline := func(name, source, slot, target string) string {
 		return "  " + name + ":\n    source: { url: \"" + source + "\", tables: { include: [\"a.b\"] }" + slot + " }\n    target: { url: \"" + target + "\" }\n"
 	}
@@ -32,6 +36,10 @@ func TestClaims(t *testing.T) {
 		{
 			name: "one file", want: "the file /var/x.jsonl belongs to pipelines.a.target already",
 			file: pipeline("a", "postgres://u@db1/shop", "", "file:/var/x.jsonl") + pipeline("b", "postgres://u@db1/shop", "", "file:///var/../var/x.jsonl"),
+		},
+		{
+			name: "one transactional id", want: "the transactional id ours of kafka://k:9092 belongs to pipelines.a.target already",
+			file: into("a", ours) + into("b", ours),
 		},
 		{
 			name: "standard output", want: "standard output belongs to pipelines.a.target already",

@@ -215,3 +215,12 @@ func (c Config) withDefaults(pipeline string) Config {
 	}
 	return c
 }
+
+// Claims names the transactional id: two pipelines that write with one shut each other out.
+func (c Config) Claims(pipeline string) []string {
+	c = c.withDefaults(pipeline)
+	if c.Delivery != exactlyOnce {
+		return nil
+	}
+	return []string{"the transactional id " + c.Transaction.ID + " of " + c.URL}
+}
