@@ -42,6 +42,6 @@
 //     ledger.
 //  9. What ends one pipeline, a panic included, leaves the others alone.
 //
-// Code that upholds one says so; its test is named TestInvariantN. A broken invariant panics, which halts the
-// pipeline it happened in.
+// Code that upholds one says so; tests of one are named TestInvariantN, and TestInvariant1_everyFaultAtEveryCall plays 1 to 8
+// under random faults. A broken invariant panics, which halts the pipeline it happened in.
 package replicator
