@@ -113,7 +113,7 @@ type Runtime struct {
 	StateDir string // a private folder of this pipeline's, for spill files; exists, mode 0700
 	Tables   setting.Tables
 	Snapshot Snapshot
-	TakeOver bool // end another reader that holds the lock, instead of waiting
+	TakeOver bool // until Lock has succeeded once: end another reader that holds the lock, instead of waiting
 	Log      zerolog.Logger
 }
 

@@ -37,7 +37,7 @@ func (a *app) runCommand() *cobra.Command {
 		ValidArgsFunction: a.completePipelines,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), f, args) },
 	}
-	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "end another reader of the same pipeline instead of standing by")
+	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "end another reader of the same pipeline instead of standing by, until this one has led once")
 	cmd.Flags().BoolVar(&f.exitOnHalt, "exit-on-halt", false, "end with exit code 5 once every pipeline has halted, instead of staying up for status")
 	cmd.Flags().DurationVar(&f.grace, "grace", 20*time.Second, "how long a stop may take to finish what was read")
 	return cmd

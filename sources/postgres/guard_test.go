@@ -89,6 +89,26 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestTakeOverOnce lets two that are both told to take over meet: the one that lost stands by.
+func TestTakeOverOnce(t *testing.T) {
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	told := func(_ *Config, rt *sources.Runtime) { rt.TakeOver = true }
+	first, second := newSource(t, url, told), newSource(t, url, told)
+	ctx := within(t, 30*time.Second)
+	_, release, err := first.Lock(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	_, releaseSecond, err := second.Lock(ctx)
+	if err != nil {
+		t.Fatalf("one that never led: %v", err)
+	}
+	defer releaseSecond()
+	_, _, err = first.Lock(ctx)
+	wantFault(t, err, "source.locked", fault.Busy)
+}
+
 func TestIdentify(t *testing.T) {
 	url := servers.ForTest(t, 15).NewDatabase(t)
 	s := newSource(t, url, nil)

@@ -39,6 +39,7 @@ func (s *Source) Lock(ctx context.Context) (<-chan struct{}, func(), error) {
 		closeConn(conn.PgConn())
 		return nil, nil, err
 	}
+	s.led.Store(true)
 	recovering, err := inRecovery(ctx, conn)
 	if err != nil {
 		closeConn(conn.PgConn())
@@ -58,7 +59,8 @@ func (s *Source) Lock(ctx context.Context) (<-chan struct{}, func(), error) {
 	return lost, release, nil
 }
 
-// takeLock asks once, and once more after ending the holder when told to take over.
+// takeLock asks once, and once more after ending the holder when told to take over. Who has held the lock before does
+// not take it over again: two that are both told to would end each other's sessions for ever.
 func (s *Source) takeLock(ctx context.Context, conn *pgx.Conn) error {
 	// Not every platform's server can do this, and the keepalives do without.
 	_, _ = conn.Exec(ctx, "SET client_connection_check_interval = '2s'")
@@ -74,7 +76,7 @@ func (s *Source) takeLock(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if !s.rt.TakeOver || pid == 0 {
+	if !s.rt.TakeOver || s.led.Load() || pid == 0 {
 		return fault.InUse(holder)
 	}
 	s.log.Warn().Str("holder", holder).Msg("taking over: ending the session that holds the source")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -26,6 +27,7 @@ type Source struct {
 	log zerolog.Logger
 
 	pinned time.Duration // how long a transaction may be open before Observe reports it
+	led    atomic.Bool   // the lock was held once
 
 	mu        sync.Mutex      // guards what follows
 	published *published      // what the stream that is open was begun with, for Observe
