@@ -148,8 +148,16 @@ func (a *app) configFile() string {
 // where the configuration is what a command is about, not each time it is read.
 func (a *app) load(warnings bool) (*config.File, error) {
 	file, problems := config.Load(a.configFile(), a.connectors.kinds())
+	if err := a.judge(problems, warnings); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// judge shows what is wrong with the configuration, and fails when it cannot be used.
+func (a *app) judge(problems config.Problems, warnings bool) error {
 	if a.json && problems.Errors() > 0 {
-		return nil, errors.Join(exitWith(exitUsage, nil), a.printJSON(checkedConfig{File: a.configFile(), Problems: problems}))
+		return errors.Join(exitWith(exitUsage, nil), a.printJSON(checkedConfig{File: a.configFile(), Problems: problems}))
 	}
 	for i := range problems {
 		if !problems[i].Warning || (warnings && !a.quiet) {
@@ -157,10 +165,10 @@ func (a *app) load(warnings bool) (*config.File, error) {
 		}
 	}
 	if problems.Errors() > 0 {
-		return nil, exitWith(exitUsage, fmt.Errorf("%s: %s in the configuration; nothing was started",
+		return exitWith(exitUsage, fmt.Errorf("%s: %s in the configuration; nothing was started",
 			a.configFile(), plural(problems.Errors(), "error")))
 	}
-	return file, nil
+	return nil
 }
 
 // pick gives the pipelines a command is about: those named, or all.

@@ -318,7 +318,8 @@ func TestHalt(t *testing.T) {
 	}
 }
 
-// TestHaltInJSONLog wants a log that is no terminal to hold nothing but JSON, one object a line, a halt included.
+// TestHaltInJSONLog wants a log that is no terminal to hold nothing but JSON, one object a line, a halt and what is
+// doubtful about the configuration included.
 func TestHaltInJSONLog(t *testing.T) {
 	s := newShell(t, fakeYAML)
 	s.w.refuse = fault.Halt("fake.broken", context.DeadlineExceeded, "mend it\nrestart the daemon")
@@ -326,19 +327,21 @@ func TestHaltInJSONLog(t *testing.T) {
 	if code := d.end(t); code != exitRefused {
 		t.Errorf("got exit %d, want %d", code, exitRefused)
 	}
-	halts := 0
-	begin := strings.Index(d.err.String(), "{\"level\"") // what is wrong with the configuration is told before the log begins
-	for line := range strings.Lines(d.err.String()[max(0, begin):]) {
-		var entry struct{ State, Code, Lost string }
+	halts, doubts := 0, 0
+	for line := range strings.Lines(d.err.String()) {
+		var entry struct{ State, Code, Lost, Path string }
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("a line that is no JSON: %q", line)
 		}
 		if entry.State == "halted" && entry.Code == "fake.broken" && entry.Lost != "" {
 			halts++
 		}
+		if strings.HasPrefix(entry.Code, "config.") && entry.Path != "" {
+			doubts++
+		}
 	}
-	if halts != 1 {
-		t.Errorf("got %d lines about the halt, want 1:\n%s", halts, d.err.String())
+	if halts != 1 || doubts == 0 {
+		t.Errorf("got %d lines about the halt and %d about the configuration, want 1 and some:\n%s", halts, doubts, d.err.String())
 	}
 }
 

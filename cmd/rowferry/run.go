@@ -44,8 +44,8 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, f runFlags, args []string) error {
-	file, err := a.load(true)
-	if err != nil {
+	file, problems := config.Load(a.configFile(), a.connectors.kinds())
+	if err := a.judge(problems, problems.Errors() > 0); err != nil { // mere warnings go to the log
 		return err
 	}
 	names, err := pick(file, args)
@@ -54,6 +54,10 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	}
 	line := newStatusLine(a.console)
 	log := a.logger(file.Log, line)
+	for i := range problems {
+		p := &problems[i]
+		log.Warn().Str("code", p.Code).Str("place", p.Place()).Str("path", p.Path).Str("hint", p.Hint).Msg(p.Text)
+	}
 	specs, err := a.specs(file, names, f, log)
 	if err != nil {
 		return err
