@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rowferry/rowferry/replicator/metrics"
@@ -19,6 +20,7 @@ type Daemon struct {
 	started   time.Time
 	abort     chan struct{} // closed by Abort
 	abortOnce sync.Once
+	address   atomic.Value // string, what Listening was told
 }
 
 // NewDaemon makes a daemon of the pipelines; Run runs it, once. It registers its metrics.
@@ -102,10 +104,20 @@ func (d *Daemon) limit(ctx context.Context, ended <-chan struct{}, force context
 // more than once.
 func (d *Daemon) Abort() { d.abortOnce.Do(func() { close(d.abort) }) }
 
+// Listening notes where the daemon answers, for its report and the pipelines' status files. It may be called at any time.
+func (d *Daemon) Listening(address string) {
+	d.address.Store(address)
+	for _, p := range d.pipelines {
+		p.file.listening(address)
+		p.note()
+	}
+}
+
 // Report says how every pipeline is. It may be called at any time, before and after Run, too.
 func (d *Daemon) Report() progress.Report {
 	now := time.Now().UTC()
 	r := progress.Report{Version: d.options.Version, Started: d.started, Pipelines: []progress.Pipeline{}}
+	r.Address, _ = d.address.Load().(string)
 	for _, p := range d.pipelines {
 		r.Pipelines = append(r.Pipelines, p.track.Snapshot(now))
 	}

@@ -256,6 +256,11 @@ func (p *pipeline) announce() {
 		event = event.Str("reason", now.Waiting)
 	}
 	event.Str("state", string(now.State)).Str("position", now.Position).Msg("pipeline " + string(now.State))
+	p.note()
+}
+
+// note has the status file written.
+func (p *pipeline) note() {
 	select {
 	case p.changed <- struct{}{}:
 	default:

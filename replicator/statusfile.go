@@ -20,9 +20,17 @@ type statusFile struct {
 	started time.Time
 	log     zerolog.Logger
 
-	mu     sync.Mutex // guards lock and failed
-	lock   *os.File   // nil while another process writes
-	failed bool       // the last write failed: said once
+	mu      sync.Mutex // guards what follows
+	address string     // where the daemon answers
+	lock    *os.File   // nil while another process writes
+	failed  bool       // the last write failed: said once
+}
+
+// listening notes where the daemon answers, for the next write.
+func (s *statusFile) listening(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.address = address
 }
 
 // write replaces the status. An error is logged once and does not disturb the pipeline: the file is information.
@@ -35,7 +43,7 @@ func (s *statusFile) write(p progress.Pipeline) {
 	}
 	if s.own() {
 		s.note(progress.Write(s.dir, progress.StatusFile, progress.Report{
-			Version: s.version, Started: s.started, Pipelines: []progress.Pipeline{p},
+			Version: s.version, Started: s.started, Address: s.address, Pipelines: []progress.Pipeline{p},
 		}))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/rowferry/rowferry/replicator/progress"
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
 )
@@ -297,6 +298,40 @@ func TestRunStatusTeardown(t *testing.T) {
 	s.check("teardown-nothing", s.run("teardown", "shop", "--confirm", "shop"))
 }
 
+// TestStatusFindsAFreePort: a daemon that listens where the system chose wrote down where that is. When it has ended,
+// another with pipelines of these names may listen there.
+func TestStatusFindsAFreePort(t *testing.T) {
+	s := newShell(t, fakeYAML)
+	live := func() bool { return strings.Contains(s.run("status", "--json").out, `"live": true`) }
+	d := s.daemon()
+	eventually(t, "status asks the daemon", live)
+	d.cancel()
+	if code := d.end(t); code != exitDone {
+		t.Errorf("got exit %d, want 0:\n%s", code, d.err.String())
+	}
+	if live() {
+		t.Error("a daemon that has ended answers")
+	}
+	dir := filepath.Join(s.dir, "state", "shop")
+	report, ok, err := progress.Read(dir)
+	if err != nil || !ok || report.Address == "" {
+		t.Fatalf("got the address %q, %v, %v", report.Address, ok, err)
+	}
+	other := newShell(t, fakeYAML).daemon()
+	eventually(t, "the other listens", func() bool { return listening.MatchString(other.err.String()) })
+	report.Address = listening.FindStringSubmatch(other.err.String())[1]
+	if err := progress.Write(dir, progress.StatusFile, report); err != nil {
+		t.Fatal(err)
+	}
+	if live() {
+		t.Error("another daemon's status is taken for this one's")
+	}
+	other.cancel()
+	if code := other.end(t); code != exitDone {
+		t.Errorf("got exit %d, want 0", code)
+	}
+}
+
 func TestHalt(t *testing.T) {
 	s := newShell(t, fakeYAML+"log: { format: text }\n")
 	s.w.refuse = fault.Halt("fake.broken", context.DeadlineExceeded, "mend it\nrestart the daemon")
@@ -355,7 +390,7 @@ func TestSecondDaemonStandsBy(t *testing.T) {
 	})
 	second := s.daemon()
 	eventually(t, "the second stands by", func() bool { return strings.Contains(second.err.String(), "held by pid 1") })
-	if r := s.run("status", "shop", "--json"); strings.Contains(r.out, "standby") || !strings.Contains(r.out, `"phase": "stream"`) {
+	if r := s.run("status", "shop", "--json"); strings.Contains(r.out, "standby") || !strings.Contains(r.out, `"live": true`) {
 		t.Errorf("the standby hides the first: %s", r.out)
 	}
 	first.cancel()

@@ -27,7 +27,7 @@ var comments = config.Comments{
 	"github.com/rowferry/rowferry/replicator/config.Pipeline.Transforms":    "Transforms change what is replicated on its way, in the order given.",
 	"github.com/rowferry/rowferry/replicator/config.Retries.Backoff":        "Backoff is the first and the longest wait between two attempts; each wait is about twice the one before.",
 	"github.com/rowferry/rowferry/replicator/config.Retries.GiveUpAfter":    "GiveUpAfter is how long an error of no known kind is retried without progress before the pipeline halts. Lost connections, full disks, failovers and the like are retried for as long as they last.",
-	"github.com/rowferry/rowferry/replicator/config.Server.Listen":          "Listen is the address to serve /metrics, /livez, /readyz and /api/v1/status on: host:port with a loopback address, or off. Port 0 takes a free one and logs it.",
+	"github.com/rowferry/rowferry/replicator/config.Server.Listen":          "Listen is the address to serve /metrics, /livez, /readyz and /api/v1/status on: host:port with a loopback address, or off. Port 0 takes a free one, which the log and the status files tell.",
 	"github.com/rowferry/rowferry/replicator/config.Source.Tables":          "Tables selects the tables to replicate.",
 	"github.com/rowferry/rowferry/replicator/config.Source.Type":            "Type is the connector. It follows from the url and is only needed where the url does not say.",
 	"github.com/rowferry/rowferry/replicator/config.State.Path":             "Path is a folder for files of the daemon: transactions spilled while they are open, the last status, the ledger of targets that cannot keep one. It is made when missing, for its owner only. A relative path counts from the folder of the configuration file.",

@@ -223,6 +223,7 @@ func (a *app) serve(ctx context.Context, r daemonRun) {
 	for warned := false; ; {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err == nil {
+			r.daemon.Listening(listener.Addr().String())
 			r.log.Info().Str("address", listener.Addr().String()).Msg("listening")
 			if err := server.Serve(ctx, listener, server.Handler(r.daemon.Report, r.registry)); err != nil {
 				r.log.Error().Err(err).Msg("the listener ended")

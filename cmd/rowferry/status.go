@@ -61,28 +61,24 @@ func (a *app) status(ctx context.Context, args []string, timeout time.Duration) 
 		address = a.getenv("ROWFERRY_SERVER")
 	}
 	var file *config.File
+	var names []string
+	var report progress.Report
+	var err error
 	if address == "" {
-		var err error
 		if file, err = a.load(false); err != nil {
 			return err
 		}
-		if _, err := pick(file, args); err != nil {
+		if names, err = pick(file, args); err != nil {
 			return err
 		}
-		address = file.Server.Listen
+		report, err = askConfigured(ctx, file, names, timeout)
+	} else {
+		report, err = askDaemon(ctx, address, timeout)
 	}
-	report, err := askDaemon(ctx, address, timeout)
-	if err == nil && file != nil && !sameDaemon(report, file) {
-		err = fmt.Errorf("what answers at %s runs none of these pipelines", address)
-	}
-	if err != nil {
-		if file == nil {
-			return exitWith(exitEnvironment, fmt.Errorf("asking the daemon at %s: %w", address, err))
-		}
-		names, err := pick(file, args)
-		if err != nil {
-			return err
-		}
+	switch {
+	case err != nil && file == nil:
+		return exitWith(exitEnvironment, fmt.Errorf("asking the daemon at %s: %w", address, err))
+	case err != nil:
 		return a.printStatus(a.offlineStatus(ctx, file, names, timeout), len(args) > 0)
 	}
 	out := statusReport{Live: true, Version: report.Version, Started: report.Started, Pipelines: []pipelineStatus{}}
@@ -103,6 +99,34 @@ func contains(list []string, text string) bool {
 	return false
 }
 
+// askConfigured reads the status of the daemon that a configuration is about. One that listens where the system chose
+// wrote the address down; another may have it by now.
+func askConfigured(ctx context.Context, file *config.File, names []string, timeout time.Duration) (progress.Report, error) {
+	address := file.Server.Listen
+	if !strings.HasSuffix(address, ":0") {
+		report, err := askDaemon(ctx, address, timeout)
+		if err == nil && !sameDaemon(report, file) {
+			err = fmt.Errorf("what answers at %s runs none of these pipelines", address)
+		}
+		return report, err
+	}
+	var last progress.Report // of the daemon that was started last
+	for _, name := range names {
+		report, ok, err := progress.Read(stateDir(file, name))
+		if err == nil && ok && report.Started.After(last.Started) {
+			last = report
+		}
+	}
+	if last.Address == "" {
+		return last, errors.New("no daemon wrote down where it listens")
+	}
+	report, err := askDaemon(ctx, last.Address, timeout)
+	if err == nil && !report.Started.Equal(last.Started) {
+		err = fmt.Errorf("what answers at %s is another daemon", last.Address)
+	}
+	return report, err
+}
+
 // sameDaemon tells whether a report is about the configuration's pipelines at all.
 func sameDaemon(r progress.Report, file *config.File) bool {
 	for _, p := range r.Pipelines {
@@ -116,8 +140,8 @@ func sameDaemon(r progress.Report, file *config.File) bool {
 // askDaemon reads the status a running daemon gives.
 func askDaemon(ctx context.Context, address string, timeout time.Duration) (progress.Report, error) {
 	var report progress.Report
-	if address == "off" || strings.HasSuffix(address, ":0") {
-		return report, errors.New("the daemon has no fixed address to listen on")
+	if address == "off" {
+		return report, errors.New("the daemon does not listen")
 	}
 	if !strings.Contains(address, "://") {
 		address = "http://" + address

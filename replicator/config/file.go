@@ -47,7 +47,7 @@ type State struct {
 // Server is the listener for metrics, health and status.
 type Server struct {
 	// Listen is the address to serve /metrics, /livez, /readyz and /api/v1/status on: host:port with a loopback
-	// address, or off. Port 0 takes a free one and logs it.
+	// address, or off. Port 0 takes a free one, which the log and the status files tell.
 	Listen string `yaml:"listen" default:"127.0.0.1:7611"`
 }
 

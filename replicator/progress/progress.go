@@ -27,6 +27,7 @@ var States = []State{Starting, Standby, Copying, CatchingUp, Streaming, Retrying
 type Report struct {
 	Version   string     `json:"version"`
 	Started   time.Time  `json:"started"`
+	Address   string     `json:"address,omitempty"` // where the daemon answers, once it does
 	Pipelines []Pipeline `json:"pipelines"`
 }
 
