@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,49 +12,13 @@ import (
 	"github.com/rowferry/rowferry/e2e/oracle"
 	"github.com/rowferry/rowferry/e2e/servers"
 	"github.com/rowferry/rowferry/e2e/trial"
-	"github.com/rowferry/rowferry/replicator/progress"
 )
 
 // TestFault14_FrozenKafkaWriter: a daemon that is frozen while another takes over is fenced by the brokers, and writes
 // nothing when it is back.
 func TestFault14_FrozenKafkaWriter(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
-	tr := kafkaTrial(t, 14, sharedKafka(t), trial.Options{})
-	flow(ctx, t, tr)
-	more(ctx, t, tr, 60)
-	zombie := tr.Daemon
-	t.Cleanup(zombie.Kill)
-	if err := zombie.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	leader, err := tr.Beside(newFolder(t), []string{"--take-over"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.Daemon = leader
-	if err := tr.AwaitFollowing(ctx); err != nil {
-		t.Fatal(err)
-	}
-	more(ctx, t, tr, 60)
-	if err := zombie.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	err = eventually(ctx, "the zombie to stand back", func() (bool, string) {
-		report, err := zombie.Status(ctx)
-		if err != nil || len(report.Pipelines) != 1 {
-			return false, "silent"
-		}
-		s := report.Pipelines[0]
-		fenced := s.Halt != nil && s.Halt.Code == "target.fenced"
-		return fenced || s.State == progress.Standby, string(s.State) + " " + s.Waiting
-	})
-	if err != nil {
-		t.Fatalf("%v\nthe zombie:\n%s\nthe leader:\n%s", err, zombie.LogEnd(), leader.LogEnd())
-	}
-	more(ctx, t, tr, 60)
-	zombie.Kill()
-	finish(ctx, t, tr)
+	replaced(t, kafkaTrial(t, 14, sharedKafka(t), trial.Options{}))
 }
 
 // TestFault02_KilledInATransactionInParts: parts of a large transaction are in topics when the daemon is killed. No

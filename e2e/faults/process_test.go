@@ -184,8 +184,13 @@ func TestFault13_StopCutShort(t *testing.T) {
 // back.
 func TestFault14_FrozenWhileAnotherLeads(t *testing.T) {
 	t.Parallel()
+	replaced(t, newTrial(t, 14, trial.Options{Targets: []trial.Target{trial.Postgres}}))
+}
+
+// replaced freezes the daemon of a trial with one pipeline, lets another take over, and wakes the first up.
+func replaced(t *testing.T, tr *trial.Trial) {
+	t.Helper()
 	ctx := bounded(t)
-	tr := newTrial(t, 14, trial.Options{Targets: []trial.Target{trial.Postgres}})
 	flow(ctx, t, tr)
 	more(ctx, t, tr, 60)
 	zombie := tr.Daemon
@@ -215,7 +220,7 @@ func TestFault14_FrozenWhileAnotherLeads(t *testing.T) {
 		return fenced || s.State == progress.Standby, string(s.State) + " " + s.Waiting
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\nthe zombie:\n%s\nthe leader:\n%s", err, zombie.LogEnd(), leader.LogEnd())
 	}
 	more(ctx, t, tr, 60)
 	zombie.Kill()
