@@ -114,6 +114,49 @@ func TestBrokerFencesTheOlderProducer(t *testing.T) {
 	}
 }
 
+// TestBrokerAnOlderProducerLeavesItsSuccessorAlone has producers that were replaced raise their epoch, as after a
+// failure, a long silence or a lost answer, while the successor's transaction is open. A broker that is asked to does not
+// look at the epoch before it has aborted what is open.
+func TestBrokerAnOlderProducerLeavesItsSuccessorAlone(t *testing.T) {
+	tests := []struct {
+		name  string
+		raise func(ctx context.Context, old *Producer, topic string) error
+	}{
+		{"in doubt", func(ctx context.Context, old *Producer, _ string) error {
+			old.state.phase = inDoubt
+			return old.Abort(ctx)
+		}},
+		{"in doubt before a partition was added", func(ctx context.Context, old *Producer, _ string) error {
+			old.state.phase = inDoubt
+			clear(old.state.added)
+			return old.Abort(ctx)
+		}},
+		{"after a long silence", func(ctx context.Context, old *Producer, topic string) error {
+			old.state.ended()
+			old.used = time.Time{}
+			return old.Produce(ctx, []Batch{one(topic, 0, "zombie")})
+		}},
+	}
+	for _, version := range versions {
+		for _, tt := range tests {
+			t.Run(version+", "+tt.name, func(t *testing.T) {
+				b, prefix, k := onBroker(t, version)
+				k.CreateTopic(t, prefix+"t", 1)
+				ctx := b.limit()
+				old := b.producer(Config{TransactionalID: prefix + "x"})
+				b.must(old.Produce(ctx, []Batch{one(prefix+"t", 0, "old")}))
+				young := b.producer(Config{TransactionalID: prefix + "x"})
+				b.must(young.Produce(ctx, []Batch{one(prefix+"t", 0, "young")}))
+				if err := tt.raise(ctx, old, prefix+"t"); fault.ClassOf(err) != fault.Fenced {
+					t.Errorf("got %v, want fenced", err)
+				}
+				b.must(young.Commit(ctx))
+				b.want(prefix+"t", "0: young")
+			})
+		}
+	}
+}
+
 // TestBrokerAbortsWhatIsTooOld keeps a transaction open past its timeout.
 func TestBrokerAbortsWhatIsTooOld(t *testing.T) {
 	if testing.Short() {

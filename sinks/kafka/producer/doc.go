@@ -29,6 +29,8 @@
 //     that lingers somewhere could otherwise join the next transaction. If that does not succeed in Config.RetryFor,
 //     the transaction can only be aborted, and Abort raises the epoch (InitProducerID with id and epoch, KIP-360), which
 //     shuts out what lingers.
+//   - A broker that is asked to raise an old epoch refuses, but aborts the transaction of the newer producer first, which
+//     is fenced by that. So a producer proves that it is the newest before it asks.
 //   - EndTxn is repeated until it is answered: it is idempotent as long as the epoch has not been raised. If any request
 //     of a transaction had to be repeated because no answer came, the epoch is raised before the next transaction, so
 //     that the first one, should it turn up late, is refused.

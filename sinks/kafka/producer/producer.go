@@ -68,7 +68,11 @@ func (p *Producer) Open() (since time.Time, yes bool) {
 // that what read_committed shows is final. Called again it keeps its claim, aborts what is open and raises the epoch;
 // then it may be fenced itself.
 func (p *Producer) Init(ctx context.Context) error {
-	session, err := p.initialise(ctx, p.state.session)
+	err := p.prove(ctx)
+	session := none
+	if err == nil {
+		session, err = p.initialise(ctx, p.state.session)
+	}
 	if err != nil {
 		if p.state.phase != fresh {
 			p.state.phase = inDoubt

@@ -39,6 +39,29 @@ func (p *Producer) initialise(ctx context.Context, from Session) (Session, error
 	return got, err
 }
 
+// prove makes sure that no newer producer took over, before a broker is asked to raise the epoch: it would abort the
+// transaction that is open, whoever's it is, and only then compare epochs, so that one that was replaced would shut out
+// its successor. What is asked for here changes nothing: a partition that has been added, or the end of nothing. It has
+// to be asked just before: one that is replaced between the two still does harm.
+func (p *Producer) prove(ctx context.Context) error {
+	if !p.transactional() || p.state.phase == fresh {
+		return nil
+	}
+	var err error
+	for which := range p.state.added {
+		err = p.addPartitions(ctx, []partition{which})
+		break
+	}
+	if len(p.state.added) == 0 {
+		_, err = p.end(ctx, false)
+	}
+	var code kafka.Error
+	if errors.As(err, &code) && !passes(err) && cluster.React(code) != cluster.Outdated {
+		return nil // nothing is open, or the brokers have forgotten the producer
+	}
+	return err
+}
+
 // join makes partitions part of the transaction, and opens it with the first. When it returns nil the coordinator has
 // confirmed all of them: before that no batch may be sent.
 func (p *Producer) join(ctx context.Context, missing []partition) error {
