@@ -155,10 +155,14 @@ func (b *bed) stable(ctx context.Context, client *kgo.Client, topic string) map[
 	return ends
 }
 
-// want compares what a topic shows.
+// want compares what a topic shows. The last transaction's end may reach partitions a moment after it was confirmed.
 func (b *bed) want(topic string, lines ...string) {
 	b.Helper()
-	if got := b.committed(topic); !slices.Equal(got, lines) {
+	got := b.committed(topic)
+	for end := time.Now().Add(5 * time.Second); !slices.Equal(got, lines) && time.Now().Before(end); {
+		got = b.committed(topic)
+	}
+	if !slices.Equal(got, lines) {
 		b.Errorf("%s: got %q, want %q", topic, got, lines)
 	}
 }
