@@ -279,7 +279,11 @@ func (t *tail) announce(b *schema.Batch, k *knownRelation, at LSN) {
 		Op: schema.OpSchema, Table: k.table, Previous: k.previous, Offset: uint64(at),
 	})
 	k.announce, k.previous, t.batches.alters = false, nil, true
-	if names := namesOf(k.table); !names.same(t.relations.told[k.oid]) {
+	names := namesOf(k.table)
+	if t.cfg.follow != nil {
+		t.cfg.follow(k.oid, names)
+	}
+	if !names.same(t.relations.told[k.oid]) {
 		t.relations.told[k.oid] = names
 		t.namings = append(t.namings, naming{table: k.table, state: names.encode(k.oid)})
 	}

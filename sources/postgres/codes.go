@@ -115,7 +115,7 @@ var startCodes = []fault.Code{
 		"Publishing a table takes its owner, and the right to create in the database.", nothingLost,
 		"Run the SQL of the message as the owner, or grant what it names."),
 	code("source.publication_changed", "the publication is not what the pipeline was copied with",
-		"Tables joined or left it, or came in with rows that were not copied, by ATTACH PARTITION, SET SCHEMA or a rename; a name passed from one table to another; or a row filter, a column list or an option changed. Rows may never have been sent, or would mix with another table's, so the pipeline does not go on as if nothing were.",
+		"Tables joined or left it, or came in, by ATTACH PARTITION, SET SCHEMA or a rename, with rows that were not copied, or may have when looking for such rows took too long; a name passed from one table to another; or a row filter, a column list or an option changed. Rows may never have been sent, or would mix with another table's, so the pipeline does not go on as if nothing were.",
 		"Possibly, for the tables the message names: rows that were not published were not sent.",
 		"Undo the change, or copy again; source.publication.changed: accept goes on with it."),
 	code("source.no_identity", "publishing a table would break its application",

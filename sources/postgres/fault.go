@@ -135,6 +135,15 @@ func historyFault(err error) error {
 	return classify(err)
 }
 
+// classifyLook marks an error of looking for old rows, which has a limit.
+func classifyLook(err error) error {
+	var server *pgconn.PgError
+	if errors.As(err, &server) && server.Code == "57014" { // query_canceled, as by statement_timeout
+		return errUnanswered
+	}
+	return classify(err)
+}
+
 // redact swaps the server's error in err's chain for one whose text holds no values.
 func redact(err error, pg *pgconn.PgError) error {
 	var done serverError

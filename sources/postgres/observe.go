@@ -5,7 +5,6 @@ import (
 	_ "embed" // the query
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,7 +56,11 @@ func (s *Source) Observe(ctx context.Context) (sources.Observation, error) {
 			return o, err
 		}
 		o.Findings = append(o.Findings, old...)
-		drift, err := s.observePublication(ctx, conn, published)
+		var confirmed LSN
+		if slot != nil {
+			confirmed = slot.confirmed
+		}
+		drift, err := s.observePublication(ctx, conn, published, confirmed)
 		if err != nil {
 			return o, err
 		}
@@ -125,7 +128,7 @@ func (s *Source) observeTransactions(ctx context.Context, conn *pgx.Conn) ([]sch
 
 // observePublication compares what is published now with what the stream began with. Reading a large catalog, or
 // looking for old rows, takes a while, so that is not done on every call then.
-func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before *published) ([]schema.Finding, error) {
+func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before *published, confirmed LSN) ([]schema.Finding, error) {
 	s.mu.Lock()
 	again := s.lookAgain
 	s.mu.Unlock()
@@ -138,6 +141,7 @@ func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before 
 		defer s.mu.Unlock()
 		s.lookAgain = began.Add(time.Since(began) * lookCost)
 	}()
+	heard := s.heard()
 	planner, err := s.newPlanner(ctx, conn, versionOf(conn.PgConn()))
 	if err != nil {
 		return nil, err
@@ -161,40 +165,41 @@ func (s *Source) observePublication(ctx context.Context, conn *pgx.Conn, before 
 		}
 		findings = append(findings, f)
 	}
-	brought, err := s.observeJoined(ctx, conn, before, now, planner)
+	if err := now.fillLeaves(ctx, conn, planner.given.scope(s.rt.Tables, planner.relations)); err != nil {
+		return nil, classify(err)
+	}
+	oids, err := s.ripe(ctx, conn, before.arrived(now, heard), confirmed)
+	if err != nil {
+		return nil, err
+	}
+	s.forget(heard, now)
+	brought, err := s.observeJoined(ctx, conn, oids)
 	if err != nil {
 		return nil, err
 	}
 	return append(append(findings, brought...), s.newTables(planner)...), nil
 }
 
-// observeJoined reports tables that came into the publication with rows that were not copied. Each is looked at once.
-func (s *Source) observeJoined(ctx context.Context, conn *pgx.Conn, before, now *published, p *planner) ([]schema.Finding, error) {
-	if err := now.fillLeaves(ctx, conn, p.given.scope(s.rt.Tables, p.relations)); err != nil {
-		return nil, classify(err)
-	}
-	s.mu.Lock()
-	oids := slices.DeleteFunc(before.arrived(now, nil), func(oid uint32) bool { return s.looked[oid] })
-	s.mu.Unlock()
-	brought, err := filled(ctx, conn, oids, true)
+// observeJoined reports tables that came into the publication with rows that were not copied. Each is looked into until the answer is
+// known. One that is not known is no problem yet: the search goes on at the next look, and a start gives it more time.
+func (s *Source) observeJoined(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]schema.Finding, error) {
+	brought, err := s.filled(ctx, conn, oids, true)
 	if err != nil {
 		return nil, err
 	}
-	f := schema.Finding{Area: "source", Name: "publication", Severity: schema.Problem, Code: "source.publication_changed"}
-	if len(brought) == 0 || s.cfg.Publication.Changed == "accept" {
-		f.Severity = schema.Warning
-		s.mu.Lock()
-		for _, oid := range oids {
-			s.looked[oid] = true
-		}
-		s.mu.Unlock()
+	f := schema.Finding{Area: "source", Name: "publication", Severity: schema.Warning, Code: "source.publication_changed"}
+	switch {
+	case len(brought.rows) > 0 && s.cfg.Publication.Changed != "accept":
+		f.Severity = schema.Problem
+	case len(brought.unsure) == 0:
+		s.settle(oids)
 	}
-	if len(brought) == 0 {
+	all := brought.all()
+	if len(all) == 0 {
 		return nil, nil
 	}
-	changes := broughtRows(brought)
-	f.Text = "the publication changed: " + describe(changes)
-	f.Fix = fault.Of(publicationChanged(s.cfg.Publication.Name, changes)).Remedy
+	f.Text = "the publication changed: " + describe(all)
+	f.Fix = fault.Of(publicationChanged(s.cfg.Publication.Name, all)).Remedy
 	return []schema.Finding{f}, nil
 }
 

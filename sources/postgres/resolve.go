@@ -31,6 +31,7 @@ type resolver struct {
 	outside map[uint32]string       // tables known to be out of scope, with the names they had
 	owners  map[string]uint32       // whose rows the target's table of a name holds
 	leaves  map[uint32]bool         // tables that hold the rows of those in scope, as far as they are known
+	hidden  map[uint32]bool         // tables that were there, and not in scope, when the stream began
 }
 
 // resolve implements relationResolver.
@@ -162,7 +163,8 @@ func (r *resolver) admit(ctx context.Context, conn *pgx.Conn, m *relation, infos
 	return true, r.joins(ctx, conn, m, infos)
 }
 
-// joins halts for a table that came with rows from before. A name that the message does not yet have was given later.
+// joins halts for a table that came with rows from before. A name that the message does not yet have was given later, and says
+// nothing, unless the table is known to have had one that is not followed.
 func (r *resolver) joins(ctx context.Context, conn *pgx.Conn, m *relation, infos []*relationInfo) error {
 	if len(infos) == 0 || r.leaves[m.oid] {
 		return nil
@@ -175,9 +177,10 @@ func (r *resolver) joins(ctx context.Context, conn *pgx.Conn, m *relation, infos
 		}
 		oids = leaves[m.oid]
 	}
-	brought, err := filled(ctx, conn, oids, infos[0].schema == m.namespace && infos[0].name == m.name)
-	if err == nil && len(brought) > 0 {
-		err = publicationChanged(r.source.cfg.Publication.Name, broughtRows(brought))
+	current := infos[0].schema == m.namespace && infos[0].name == m.name
+	brought, err := r.source.filled(ctx, conn, oids, current || r.outside[m.oid] != "" || r.hidden[m.oid])
+	if all := brought.all(); err == nil && len(all) > 0 {
+		err = publicationChanged(r.source.cfg.Publication.Name, all)
 	}
 	r.leaves[m.oid] = true
 	return err

@@ -28,11 +28,13 @@ type Source struct {
 
 	pinned time.Duration // how long a transaction may be open before Observe reports it
 	led    atomic.Bool   // the lock was held once
+	looks  time.Duration // how long old rows are looked for at most
 
-	mu        sync.Mutex      // guards what follows
-	published *published      // what the stream that is open was begun with, for Observe
-	lookAgain time.Time       // when Observe reads the catalog next
-	looked    map[uint32]bool // tables that joined the stream that is open, and brought nothing
+	mu        sync.Mutex            // guards what follows
+	published *published            // what the stream that is open was begun with, for Observe
+	lookAgain time.Time             // when Observe reads the catalog next
+	arrivals  map[uint32]arrival    // tables that Observe saw come in since
+	followed  map[uint32]tableNames // tables that the log announced since, of those that are there
 }
 
 // New makes a source. It connects to nothing.
@@ -47,7 +49,7 @@ func New(cfg Config, rt sources.Runtime) (*Source, error) {
 	if rt.Snapshot.ChunkSize <= 0 {
 		rt.Snapshot.ChunkSize = 64 << 20
 	}
-	return &Source{cfg: cfg, rt: rt, log: rt.Log, pinned: pinned}, nil
+	return &Source{cfg: cfg, rt: rt, log: rt.Log, pinned: pinned, looks: lookLimit}, nil
 }
 
 // server is what a server says of itself.
@@ -108,7 +110,7 @@ func (s *Source) Stream(ctx context.Context, from schema.Position, state []schem
 func (s *Source) setPublished(p *published) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.published, s.looked = p, map[uint32]bool{}
+	s.published, s.arrivals, s.followed = p, map[uint32]arrival{}, map[uint32]tableNames{}
 }
 
 // currentPublished is what the open stream was begun with, nil when none is.

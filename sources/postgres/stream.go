@@ -45,6 +45,7 @@ type stream struct {
 	slot   createdSlot
 	scope  []scopedTable
 	tables []tableVersion  // of scope, in its order
+	hidden map[uint32]bool // tables that are not in scope
 	fresh  []*schema.Table // empty tables in scope that the target has not heard of
 	state  []schema.State  // to be recorded with the next positioned batch
 	copier *copier
@@ -164,14 +165,14 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 		return err
 	}
 	if before != nil {
-		brought, err := filled(ctx, st.conn, before.arrived(now, told), true)
+		brought, err := s.filled(ctx, st.conn, before.arrived(now, told), true)
 		if err != nil {
 			return err
 		}
-		if len(brought) > 0 && s.cfg.Publication.Changed != "accept" {
-			return publicationChanged(now.Publication, broughtRows(brought))
+		if all := brought.all(); len(all) > 0 && s.cfg.Publication.Changed != "accept" {
+			return publicationChanged(now.Publication, all)
 		}
-		changes = append(changes, broughtRows(brought)...)
+		changes = append(changes, brought.all()...)
 	}
 	if len(changes) > 0 {
 		s.log.Warn().Strs("changes", changes).Msg("the publication changed, accepted as configured")
@@ -207,6 +208,12 @@ func (st *stream) readScope(ctx context.Context, q querier, relations []*relatio
 		return nil, classify(err)
 	}
 	now := given.record(s.cfg.Publication.Name, st.scope)
+	st.hidden = map[uint32]bool{}
+	for _, r := range relations {
+		if _, followed := now.Tables[r.oid]; !followed {
+			st.hidden[r.oid] = true
+		}
+	}
 	for i := range st.scope {
 		t := now.Tables[st.scope[i].oid]
 		t.Told = namesOf(st.tables[i].table)
@@ -340,6 +347,7 @@ func (st *stream) openTail(ctx context.Context) error {
 		source: s, query: st.catalog, version: st.server.version,
 		scope: make(map[uint32]tableVersion, len(st.scope)), outside: map[uint32]string{}, derived: map[string]*derived{},
 		owners: make(map[string]uint32, len(st.scope)), leaves: s.currentPublished().leaves(),
+		hidden: st.hidden,
 	}
 	announced := map[uint32]*schema.Table{}
 	for i, t := range st.scope {
@@ -359,7 +367,7 @@ func (st *stream) openTail(ctx context.Context) error {
 		complete: complete,
 		connect:  s.connect, serverVersion: st.server.version, slot: s.cfg.Slot.Name,
 		publications: []string{s.cfg.Publication.Name}, from: at.lsn, relations: r, announced: announced,
-		told: s.currentPublished().told(),
+		told: s.currentPublished().told(), follow: s.follow,
 		positionAt: func(lsn LSN) schema.Position {
 			return position{system: st.server.system, timeline: st.server.timeline, lsn: lsn, phase: schema.PhaseStream}.encode()
 		},

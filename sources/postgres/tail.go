@@ -33,6 +33,8 @@ type tailConfig struct {
 	announced map[uint32]*schema.Table
 	// told holds the names that the target knows tables by, by oid.
 	told map[uint32]tableNames
+	// follow hears of each table that is announced; may be nil.
+	follow func(oid uint32, names tableNames)
 	// complete fills in what the log does not hold, before a batch is handed over; nil when there is nothing.
 	complete   func(ctx context.Context, b *schema.Batch) error
 	positionAt func(LSN) schema.Position // the token of a place in phase stream
