@@ -156,7 +156,8 @@ func (s *Source) filled(ctx context.Context, conn *pgx.Conn, oids []uint32, rena
 	return b, nil
 }
 
-// older looks for a row from before, for as long as limit. Half of it may go by waiting for who changes the table's definition.
+// older looks for a row from before, for as long as limit. Half of it may go by waiting for who changes the table's definition. It
+// begins at the front, also where another scan of the table is under way, which it would else join.
 func (j *joined) older(ctx context.Context, conn *pgx.Conn, limit time.Duration) (bool, error) {
 	if limit < 2*time.Millisecond { // the server reads 0 as no limit
 		return false, errUnanswered
@@ -167,7 +168,8 @@ func (j *joined) older(ctx context.Context, conn *pgx.Conn, limit time.Duration)
 		return false, classify(fmt.Errorf("looking for old rows of %s: %w", name, err))
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	_, err = tx.Exec(ctx, "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)",
+	_, err = tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
+		set_config('synchronize_seqscans', 'off', true)`,
 		strconv.FormatInt(limit.Milliseconds(), 10), strconv.FormatInt(limit.Milliseconds()/2, 10))
 	var found bool
 	if err == nil {

@@ -160,6 +160,26 @@ func TestPartitionThatComesBack(t *testing.T) {
 	r.close()
 }
 
+// TestOldRowsAreLookedForFromTheFront: a scan of a large table begins where another one is, unless it is told not to.
+func TestOldRowsAreLookedForFromTheFront(t *testing.T) {
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	servers.Exec(t, url, `CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id)`,
+		`CREATE PUBLICATION pub FOR ALL TABLES WITH (publish_via_partition_root = true)`)
+	s := newSource(t, url, given("pub"))
+	r := newReader(t)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(r.streaming)
+	r.close()
+	servers.Exec(t, url, `BEGIN; CREATE TABLE p (id int PRIMARY KEY) WITH (fillfactor = 10); INSERT INTO p VALUES (1);
+		ALTER TABLE parted ATTACH PARTITION p FOR VALUES FROM (0) TO (1000000); COMMIT`,
+		`INSERT INTO p SELECT generate_series(2, 150000)`, // more than a quarter of shared_buffers
+		`SET max_parallel_workers_per_gather = 0`, `SELECT FROM p OFFSET 50000 LIMIT 1`)
+	wantFault(t, r.open(s), "source.publication_changed", fault.Terminal)
+	r.close()
+}
+
 // TestLookIsGivenUp: a search for old rows that does not end in time is tried again while the pipeline runs. A start halts for it,
 // and to accept what changed leads out.
 func TestLookIsGivenUp(t *testing.T) {
