@@ -25,11 +25,12 @@ type lane struct {
 
 	pipe     pipe
 	mark     mark
-	open     bool // a transaction has begun
-	staged   bool // parts of a big transaction are in it
-	saved    bool // it has a savepoint to rewind to
-	altered  bool // it has changed tables
-	deferred bool // constraints are checked at its end
+	open     bool            // a transaction has begun
+	staged   bool            // parts of a big transaction are in it
+	saved    bool            // it has a savepoint to rewind to
+	altered  bool            // it has changed tables
+	types    map[string]bool // what it was told of types: asking takes a savepoint, each slower the more tables it has made
+	deferred bool            // constraints are checked at its end
 
 	plans      map[*schema.Table]*plan
 	prepared   int // statements the server keeps for us
@@ -62,7 +63,7 @@ const (
 func newLane(w *Writer, s *session, number int, row apply.LedgerRow) *lane {
 	l := &lane{
 		session: s, w: w, number: number, epoch: row.Epoch, seq: row.Seq,
-		plans: map[*schema.Table]*plan{}, applier: apply.NewApplier(w.rt.Log),
+		plans: map[*schema.Table]*plan{}, types: map[string]bool{}, applier: apply.NewApplier(w.rt.Log),
 	}
 	l.advance, l.hold = l.statement(checked(advanceSQL), nil), l.statement(checked(holdSQL), nil)
 	return l
@@ -87,6 +88,7 @@ func (l *lane) begin(ctx context.Context, m mark) error {
 		return err
 	}
 	l.open, l.mark, l.saved, l.staged, l.altered, l.deferred = true, m, false, false, false, false
+	clear(l.types)
 	l.query(ctx, "BEGIN", none(wantAny))
 	if err := l.claim(ctx, m); err != nil {
 		return err

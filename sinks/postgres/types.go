@@ -61,12 +61,24 @@ var typeShape = regexp.MustCompile(
 // reserved words that would turn a type into more than one.
 var notTypes = regexp.MustCompile(`(?i)\b(default|not|null|references|check|generated|primary|unique|collate|constraint|as|setof)\b`)
 
-// knowsType asks the target whether the name is a type's. An older server answers bad spelling with an error, which
-// must not cost the transaction.
+// knowsType tells whether the name is a type's at the target.
 func (l *lane) knowsType(ctx context.Context, name string) (bool, error) {
 	if !strings.Contains(name, `"`) && notTypes.MatchString(name) {
 		return false, nil
 	}
+	known, asked := l.types[name]
+	if asked && l.open {
+		return known, nil
+	}
+	known, err := l.askType(ctx, name)
+	if err == nil && l.open {
+		l.types[name] = known
+	}
+	return known, err
+}
+
+// askType asks the target. An older server answers bad spelling with an error, which must not cost the transaction.
+func (l *lane) askType(ctx context.Context, name string) (bool, error) {
 	if l.open {
 		if _, err := l.exec(ctx, "SAVEPOINT rowferry_type"); err != nil {
 			return false, err
