@@ -36,8 +36,8 @@ type knownRelation struct {
 	layout   layout
 	announce bool          // its first change has to be preceded by an OpSchema
 	previous *schema.Table // the version before, nil for a table that is new to the pipeline; no more than its name after a restart
-	// described is what the server said of it last, until a change follows: parts that were rolled back and transactions
-	// that the target has bring descriptions too, of tables as they never were or were long ago.
+	// described is what the server said of it last, until a change follows: transactions that the target has bring
+	// descriptions too, of tables as they were long ago.
 	described *relation
 }
 

@@ -28,12 +28,11 @@ type reader struct {
 	tables map[string][]string // rows that were copied, by table
 	plan   []schema.CopyPlan
 	known  map[string]*schema.Table // announced
-	latest map[string]*schema.Table // versions that the log brought
 	log    []string                 // changes of the stream
 }
 
 func newReader(t testing.TB) *reader {
-	return &reader{t: t, state: map[string][]byte{}, tables: map[string][]string{}, known: map[string]*schema.Table{}, latest: map[string]*schema.Table{}}
+	return &reader{t: t, state: map[string][]byte{}, tables: map[string][]string{}, known: map[string]*schema.Table{}}
 }
 
 // open starts where the reader stands.
@@ -101,9 +100,6 @@ func (r *reader) take(b *schema.Batch) {
 	for i := range b.Changes {
 		c := &b.Changes[i]
 		r.log = append(r.log, fmt.Sprintf("%d %s%s", c.Op, c.Table, r.row(b, c)))
-		if c.Op == schema.OpSchema {
-			r.latest[c.Table.String()] = c.Table
-		}
 	}
 	b.Release()
 }
@@ -134,17 +130,6 @@ func (r *reader) until(done func() bool) {
 			r.t.Fatalf("reading on: %v (phases %v, log %v)", err, r.phases, r.log)
 		}
 	}
-}
-
-// upTo steps until a change.
-func (r *reader) upTo(change string) error {
-	ctx := within(r.t, 60*time.Second)
-	for len(r.log) == 0 || r.log[len(r.log)-1] != change {
-		if err := r.step(ctx); err != nil {
-			return fmt.Errorf("reading up to %s: %w (log %v)", change, err, r.log)
-		}
-	}
-	return nil
 }
 
 // streaming tells whether the copy is done.
