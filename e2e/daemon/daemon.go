@@ -215,6 +215,7 @@ var ErrEnded = errors.New("the daemon ended by itself")
 func (d *Daemon) Await(ctx context.Context, wanted func(progress.Pipeline) bool) error {
 	var last progress.Report
 	for {
+		asked := time.Now()
 		report, err := d.Status(ctx)
 		if err == nil {
 			last = report
@@ -234,7 +235,7 @@ func (d *Daemon) Await(ctx context.Context, wanted func(progress.Pipeline) bool)
 			return fmt.Errorf("%w, exit code %d:\n%s", ErrEnded, d.ExitCode(), d.LogEnd())
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the pipelines: %w; %s\n%s", context.Cause(ctx), describe(last), d.LogEnd())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(max(20*time.Millisecond, 20*time.Since(asked))): // a status of many tables is long
 		}
 	}
 }

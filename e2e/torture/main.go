@@ -9,10 +9,11 @@
 //	make torture SIZES=1
 //
 // Each round is a fresh source with a Postgres database, a file, topics of Kafka, or several of them as targets of one
-// daemon. A broker is killed now and then, too. A seed gives the same load and the same plan of kills again; where
-// exactly a kill falls is the scheduler's doing. A round takes 2 to 3 seconds a kill on two cores that have nothing else
-// to do. With sizes there are no kills, but transactions, tables and values as large as they get. In a duel two daemons
-// of one configuration fight for its pipelines, each under a supervisor that starts it again.
+// daemon. A broker is killed now and then, too; rounds take turns with the newest and the oldest Kafka. A seed gives the
+// same load and the same plan of kills again; where exactly a kill falls is the scheduler's doing. A round takes 2 to 3
+// seconds a kill on two cores that have nothing else to do. With sizes there are no kills, but transactions, tables and
+// values as large as they get. In a duel two daemons of one configuration fight for its pipelines, each under a
+// supervisor that starts it again.
 package main
 
 import (
@@ -155,7 +156,7 @@ var errFound = errors.New("the oracles found something")
 // stage is the servers that rounds are played on.
 type stage struct {
 	server *servers.Server
-	kafka  *servers.Kafka // nil when nothing goes there
+	kafka  []*servers.Kafka // of both ends of the range of versions, which take turns; none when nothing goes there
 }
 
 // stage starts the servers that the targets need. After an error, too, the caller removes them.
@@ -163,16 +164,31 @@ func (o options) stage(ctx context.Context) (s stage, err error) {
 	if s.server, err = servers.Start(ctx, o.major, ""); err != nil {
 		return s, err
 	}
-	if slices.Contains(o.targets, trial.Kafka) {
-		s.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{})
+	if !slices.Contains(o.targets, trial.Kafka) {
+		return s, nil
 	}
-	return s, err
+	for _, version := range []string{servers.KafkaNewest, servers.KafkaOldest} {
+		k, err := servers.StartKafka(ctx, servers.KafkaOptions{Version: version})
+		if err != nil {
+			return s, err
+		}
+		s.kafka = append(s.kafka, k)
+	}
+	return s, nil
+}
+
+// broker is the Kafka of a round, nil when nothing goes there. The seed chooses, so that it replays.
+func (s stage) broker(seed uint64) *servers.Kafka {
+	if len(s.kafka) == 0 {
+		return nil
+	}
+	return s.kafka[seed%uint64(len(s.kafka))]
 }
 
 func (s stage) remove() error {
 	var err error
-	if s.kafka != nil {
-		err = s.kafka.Remove()
+	for _, k := range s.kafka {
+		err = errors.Join(err, k.Remove())
 	}
 	if s.server != nil {
 		err = errors.Join(err, s.server.Remove())
@@ -200,8 +216,8 @@ func newRound(ctx context.Context, o options, s stage, n int) (*staged, func(con
 		Binary: o.binary, Folder: folder, Source: source, Target: target, Targets: o.targets,
 		Load: o.load(o.seed + uint64(n)), Old: o.old,
 	}
-	if s.kafka != nil {
-		options.Kafka = s.kafka.Addr()
+	if k := s.broker(o.seed + uint64(n)); k != nil {
+		options.Kafka = k.Addr()
 		// What stalls while a broker is away is tried again soon.
 		options.Besides = daemon.Settings{"on_error": daemon.Settings{"retries": daemon.Settings{"backoff": "100ms..2s"}}}
 	}
@@ -216,7 +232,7 @@ func round(ctx context.Context, o options, s stage, n int, total *tally) (err er
 	if err != nil {
 		return err
 	}
-	r := &rounder{staged: t, kafka: s.kafka, options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, began: time.Now()}
+	r := &rounder{staged: t, kafka: s.broker(seed), options: o, rand: rand.New(rand.NewPCG(seed, 1)), tally: total, began: time.Now()}
 	err = r.play(ctx)
 	_, changes, _ := t.Load().Log().Totals()
 	total.add(t.Report, int64(o.old), changes)

@@ -133,26 +133,32 @@ func readTables(ctx context.Context, q querier, wanted []definition, compute boo
 	return tables, nil
 }
 
+// columnsAtOnce is how many tables' columns are asked for at a time: the server takes tables that were never analyzed for
+// few, and for many of them chooses a way that takes minutes.
+const columnsAtOnce = 1000
+
 // readColumns reads the columns of tables, by the tables' oids.
 func readColumns(ctx context.Context, q querier, oids []uint32) (map[uint32][]columnInfo, error) {
-	rows, err := q.Query(ctx, columnsSQL, oids)
-	if err != nil {
-		return nil, fmt.Errorf("reading columns: %w", err)
-	}
 	columns := make(map[uint32][]columnInfo, len(oids))
 	var c columnInfo
 	var part int16
 	var initial, text string
-	_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
-		&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs, &c.highest, &initial, &text}, func() error {
-		c.Initial = initialOf(initial, text)
-		c.KeyPart = part + 1
-		c.inputs = slices.Clone(c.inputs)
-		columns[c.table] = append(columns[c.table], c)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading columns: %w", err)
+	for some := range slices.Chunk(oids, columnsAtOnce) {
+		rows, err := q.Query(ctx, columnsSQL, some)
+		if err != nil {
+			return nil, fmt.Errorf("reading columns: %w", err)
+		}
+		_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
+			&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs, &c.highest, &initial, &text}, func() error {
+			c.Initial = initialOf(initial, text)
+			c.KeyPart = part + 1
+			c.inputs = slices.Clone(c.inputs)
+			columns[c.table] = append(columns[c.table], c)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading columns: %w", err)
+		}
 	}
 	return columns, nil
 }
