@@ -25,14 +25,14 @@ build: ## the static binary, build/rowferry
 	@mkdir -p build
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o build/rowferry ./cmd/rowferry
 
-# What needs a broker beside whole pipelines is heavy, and is played with KAFKA=1.
+# Pipelines into Kafka are heavy, and do not depend on the server's version.
 KAFKA_TESTS := ^(TestKafka|TestFault27_SlowBrokers|TestFault7[89]|TestFault8[0-5]|TestFault.*Kafka)|^TestFailpoints$$/./^kafka$$|^TestPlantedBugsAreFound$$/kafka
 E2E := $(GOTEST) -count=1
 
-test: build ## all tests: units, and the real binary against real servers, Postgres 15 and 18; KAFKA=1 adds pipelines into Kafka
+test: build ## all tests: units, and the real binary against real servers, Postgres 15 and 18, and Kafka
 	@$(GOTEST) $$(go list ./... | grep -v /e2e)
 	@$(GOTEST) -tags failpoints ./schema/failpoint ./sinks/file
-	@$(E2E) $(if $(KAFKA),,-skip '$(KAFKA_TESTS)') ./e2e/...
+	@$(E2E) ./e2e/...
 	@ROWFERRY_TEST_MAJOR=18 $(E2E) -skip '$(KAFKA_TESTS)|^TestFailpoints$$' ./e2e ./e2e/faults ./e2e/load ./e2e/oracle
 
 race: ## all unit tests under the race detector
