@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/rowferry/rowferry/e2e/daemon"
+	"github.com/rowferry/rowferry/e2e/proxy"
+	"github.com/rowferry/rowferry/e2e/servers"
 )
 
 // measureKafka measures writing into Kafka exactly once, against pg_recvlogical and against Rowferry's own delivery at
@@ -33,6 +36,11 @@ func (b *bench) measureKafka(ctx context.Context) error {
 		}
 		if err := st.close(ctx); err != nil {
 			return err
+		}
+	}
+	if b.wants("kafka_100_far") {
+		if err := b.measureFar(ctx, scenario{name: "kafka_100_far", rows: b.options.rows(1_000_000), each: 100, kafka: true}); err != nil {
+			return fmt.Errorf("kafka_100_far: %w", err)
 		}
 	}
 	if b.wants("json_encode", "json_allocations") {
@@ -81,6 +89,51 @@ func (st *stage) kafkaRounds(ctx context.Context, with bool) error {
 		st.add("kafka_allocations", allocations, nil)
 	}
 	return nil
+}
+
+// farAway is what each direction of the way to the broker takes longer in kafka_100_far.
+const farAway = 10 * time.Millisecond
+
+// measureFar measures what a long way to the broker costs: exactly once, one request in flight for each leader, against
+// the same without a delay.
+func (b *bench) measureFar(ctx context.Context, s scenario) error {
+	if err := b.startBroker(ctx); err != nil {
+		return err
+	}
+	proxies, err := b.broker.Proxies()
+	if err != nil {
+		return err
+	}
+	for _, p := range proxies {
+		defer p.Close()
+		p.Set(proxy.ToServer, proxy.Toxic{Delay: farAway})
+		p.Set(proxy.ToClient, proxy.Toxic{Delay: farAway})
+	}
+	st, err := b.prepare(ctx, s)
+	if err != nil {
+		return err
+	}
+	want, err := st.sequence(ctx)
+	if err != nil {
+		return err
+	}
+	var far, near []sample
+	for n := range b.options.rounds {
+		for _, r := range []struct {
+			name    string
+			via     string
+			samples *[]sample
+		}{{"near", b.broker.Addr(), &near}, {"far", b.broker.AddrOf(servers.KafkaProxied), &far}} {
+			st.via = "kafka://" + r.via
+			d, err := st.intoKafka(ctx, fmt.Sprintf("%s_%d_%s", s.name, n, r.name), "exactly_once", want)
+			if err != nil {
+				return err
+			}
+			*r.samples = append(*r.samples, d.took.sample(st.rows, d.content))
+		}
+	}
+	b.add(s.name, far, near)
+	return st.close(ctx)
 }
 
 // delivered is a run into Kafka.

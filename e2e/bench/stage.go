@@ -33,6 +33,7 @@ type stage struct {
 	end    string // a place in the log after the changes, inside the transaction that follows them
 	state  string // folder with the state of the pipeline at the beginning
 	copied string // name of the target's database at the beginning, or of the run of topics
+	via    string // URL of the target, where it is not the usual one
 }
 
 const narrow = `CREATE TABLE acc (id bigint PRIMARY KEY, a int NOT NULL, b int NOT NULL, pad char(84) NOT NULL)`
@@ -134,6 +135,8 @@ func (st *stage) targetURL(database string) string {
 	switch {
 	case st.applied:
 		return st.bench.target.URL(database)
+	case st.via != "":
+		return st.via
 	case st.kafka:
 		return "kafka://" + st.bench.broker.Addr()
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rowferry/rowferry/e2e/install"
+	"github.com/rowferry/rowferry/e2e/proxy"
 )
 
 // The versions of Kafka that can be started.
@@ -173,15 +174,36 @@ func (k *Kafka) AddrOf(l Listener) string {
 	if k.given != "" {
 		return k.given
 	}
+	if l == KafkaProxied {
+		l = advertised
+	}
 	var addrs []string
 	for _, b := range k.brokers {
-		port := b.ports[l]
-		if l == KafkaProxied {
-			port = b.ports[advertised]
-		}
-		addrs = append(addrs, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		addrs = append(addrs, b.at(l))
 	}
 	return strings.Join(addrs, ",")
+}
+
+func (b *broker) at(l Listener) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(b.ports[l]))
+}
+
+// Proxies puts a proxy before each of our brokers, that of node n at n-1. Clients that come by AddrOf(KafkaProxied) are
+// sent to the other brokers' proxies, too; brokers talk to each other past them. The caller closes them before others are
+// put there.
+func (k *Kafka) Proxies() ([]*proxy.Proxy, error) {
+	var proxies []*proxy.Proxy
+	for i, b := range k.brokers {
+		p, err := proxy.StartAt(b.at(advertised), b.at(KafkaProxied))
+		if err != nil {
+			for _, p := range proxies {
+				p.Close()
+			}
+			return nil, fmt.Errorf("starting a proxy before broker %d: %w", i+1, err)
+		}
+		proxies = append(proxies, p)
+	}
+	return proxies, nil
 }
 
 // KillBroker ends a broker by SIGKILL, as a crash does. Its data stays.

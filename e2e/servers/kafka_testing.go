@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,28 +73,23 @@ func (k *Kafka) Prefix(tb testing.TB) string {
 	return prefix
 }
 
-// ProxyForTest puts a proxy before each broker for the length of a test, that of node n at n-1. Clients that come by
-// AddrOf(KafkaProxied) are sent to the other brokers' proxies, too; brokers talk to each other past them. One test at
-// a time can have the proxies of a shared Kafka; a given one has none, and the test is skipped.
+// ProxyForTest is Proxies for the length of a test. One test at a time can have the proxies of a shared Kafka; a given one
+// has none, and the test is skipped.
 func (k *Kafka) ProxyForTest(tb testing.TB) []*proxy.Proxy {
 	tb.Helper()
 	if k.given != "" {
 		tb.Skip("a Kafka that was given sends its clients past any proxy")
 	}
-	var proxies []*proxy.Proxy
-	for _, b := range k.brokers {
-		p, err := proxy.StartAt(b.at(advertised), b.at(KafkaProxied))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		tb.Cleanup(p.Close)
-		proxies = append(proxies, p)
+	proxies, err := k.Proxies()
+	if err != nil {
+		tb.Fatal(err)
 	}
+	tb.Cleanup(func() {
+		for _, p := range proxies {
+			p.Close()
+		}
+	})
 	return proxies
-}
-
-func (b *broker) at(l Listener) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(b.ports[l]))
 }
 
 // Client returns a client that is closed at the test's end. It does not wait long before it tries again.
