@@ -28,6 +28,9 @@ func (f *flow) serve(ctx context.Context, lane int) error {
 	return nil
 }
 
+// perTable is how much longer a commit may take for each table it announces: the target may have to make it.
+const perTable = time.Second
+
 // call stages or commits a unit.
 func (f *flow) call(ctx context.Context, u *unit) error {
 	limit := f.pipeline.spec.Timeouts.Commit
@@ -40,8 +43,10 @@ func (f *flow) call(ctx context.Context, u *unit) error {
 		}
 		return nil
 	}
+	group := u.group()
+	limit += time.Duration(len(group.Tables)) * perTable
 	err := timed(ctx, limit, "a commit at the target", func(ctx context.Context) error {
-		return f.writer.Commit(ctx, u.group())
+		return f.writer.Commit(ctx, group)
 	})
 	switch {
 	case err == nil:

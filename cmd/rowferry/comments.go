@@ -32,7 +32,7 @@ var comments = config.Comments{
 	"github.com/rowferry/rowferry/replicator/config.Source.Type":            "Type is the connector. It follows from the url and is only needed where the url does not say.",
 	"github.com/rowferry/rowferry/replicator/config.State.Path":             "Path is a folder for files of the daemon: transactions spilled while they are open, the last status, the ledger of targets that cannot keep one. It is made when missing, for its owner only. A relative path counts from the folder of the configuration file.",
 	"github.com/rowferry/rowferry/replicator/config.Target.Type":            "Type is the connector. It follows from the url and is only needed where the url does not say.",
-	"github.com/rowferry/rowferry/replicator/config.Timeouts.Commit":        "Commit bounds one commit at the target, and one part of a transaction that is sent in parts.",
+	"github.com/rowferry/rowferry/replicator/config.Timeouts.Commit":        "Commit bounds one commit at the target, and one part of a transaction that is sent in parts. A commit that announces tables, which the target may have to make, has a second more for each of them.",
 	"github.com/rowferry/rowferry/replicator/config.Timeouts.Open":          "Open bounds what comes before changes flow: identifying and locking the source, opening the target, and one acknowledgement to the source.",
 	"github.com/rowferry/rowferry/replicator/config.Timeouts.Read":          "Read bounds one step of reading the source: making the slot, the wait for the next rows of a copy, work on what arrived. Waiting for changes that nobody makes does not count.",
 	"github.com/rowferry/rowferry/replicator/config.Transform.Rename":       "Rename gives a schema or a table another name at the target.",

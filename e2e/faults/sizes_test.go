@@ -59,8 +59,7 @@ func TestFault98_Sizes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
 	defer cancel()
 	p.ctx = ctx
-	p.exec(fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE format('CREATE TABLE many_%%s (id int PRIMARY KEY)', i); COMMIT; END LOOP; END $$`, tables),
-		fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('c%%s bool', i), ', ') || ', PRIMARY KEY (c1))'
+	p.exec(manyTables(tables), fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('c%%s bool', i), ', ') || ', PRIMARY KEY (c1))'
 			FROM generate_series(1, %d) i); END $$`, columns),
 		`INSERT INTO wide (c1, c1600) VALUES (true, false)`, `CREATE TABLE large (id int PRIMARY KEY, body text)`,
 		`INSERT INTO large VALUES (1, repeat('l', 10000000))`)
@@ -79,6 +78,24 @@ func TestFault98_Sizes(t *testing.T) {
 	if _, peak := p.Usage(); peak > 384<<20 {
 		t.Errorf("the daemon took %d MiB, want at most 384", peak>>20)
 	}
+}
+
+// manyTables makes empty tables many_1, many_2 and so on.
+func manyTables(n int) string {
+	return fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE format('CREATE TABLE many_%%s (id int PRIMARY KEY)', i); COMMIT; END LOOP; END $$`, n)
+}
+
+// TestFault98_MakingTables: making many tables at the target is one commit, which takes as long as they are many. That is
+// no call that hangs.
+func TestFault98_MakingTables(t *testing.T) {
+	t.Parallel()
+	server := servers.StartForTest(t, servers.Major(t))
+	p := pairOf(t, build(t), server.NewDatabase(t), server.NewDatabase(t))
+	p.exec(manyTables(1000))
+	p.Pipelines[0].Besides = daemon.Settings{"timeouts": daemon.Settings{"commit": "1s"}}
+	p.follow()
+	p.exec(`INSERT INTO many_1000 VALUES (1)`)
+	p.same("many_1", "many_1000")
 }
 
 // TestFault98_ValueTooLarge: a value above the limit halts with table, column and key, in the copy and in the stream.

@@ -16,7 +16,8 @@ type Timeouts struct {
 	// Read bounds one step of reading the source: making the slot, the wait for the next rows of a copy, work on
 	// what arrived. Waiting for changes that nobody makes does not count.
 	Read setting.Duration `yaml:"read" default:"10m"`
-	// Commit bounds one commit at the target, and one part of a transaction that is sent in parts.
+	// Commit bounds one commit at the target, and one part of a transaction that is sent in parts. A commit that announces
+	// tables, which the target may have to make, has a second more for each of them.
 	Commit setting.Duration `yaml:"commit" default:"10m"`
 }
 

@@ -285,21 +285,34 @@ func (l *lane) create(ctx context.Context, t *schema.Table) error {
 		}
 		types[i] = typ
 	}
-	rows, err := l.rows(ctx, `SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1`, t.Schema)
-	if err != nil {
+	if err := l.createSchema(ctx, t.Schema); err != nil {
 		return err
-	}
-	if len(rows) == 0 {
-		if _, err := l.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(t.Schema)); err != nil {
-			return err
-		}
-		l.w.made("schema:" + schema.QuoteName(t.Schema))
 	}
 	if _, err := l.exec(ctx, createTable(t, types)); err != nil {
 		return err
 	}
+	note(&l.seen.made, t, true)
 	l.w.made("table:" + t.String())
 	l.w.rt.Log.Info().Str("table", t.String()).Msg("created a table at the target")
+	return nil
+}
+
+// createSchema makes a table's schema if it is missing.
+func (l *lane) createSchema(ctx context.Context, name string) error {
+	if l.seen.schemas[name] {
+		return nil
+	}
+	rows, err := l.rows(ctx, `SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1`, name)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		if _, err := l.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(name)); err != nil {
+			return err
+		}
+		l.w.made("schema:" + schema.QuoteName(name))
+	}
+	note(&l.seen.schemas, name, true)
 	return nil
 }
 

@@ -98,7 +98,7 @@ var errNoTable = errors.New("there is no such table")
 
 // look reads a table's definition from the target's catalog.
 func (s *session) look(ctx context.Context, namespace, name string) (*relation, error) {
-	rows, err := s.rows(ctx, tableQuery, namespace, name)
+	rows, err := s.known(ctx, tableQuery, namespace, name)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *session) look(ctx context.Context, namespace, name string) (*relation, 
 
 // lookColumns reads a table's columns.
 func (s *session) lookColumns(ctx context.Context, r *relation) error {
-	rows, err := s.rows(ctx, columnsQuery, r.oid)
+	rows, err := s.known(ctx, columnsQuery, r.oid)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *session) lookColumns(ctx context.Context, r *relation) error {
 
 // lookKeys reads the indexes that can refuse a row.
 func (s *session) lookKeys(ctx context.Context, r *relation) error {
-	rows, err := s.rows(ctx, keysQuery, r.oid)
+	rows, err := s.known(ctx, keysQuery, r.oid)
 	if err != nil {
 		return err
 	}

@@ -79,8 +79,9 @@ const (
 // session is one connection with its settings.
 type session struct {
 	conn    *pgconn.PgConn
-	replica bool          // triggers and foreign keys are out of effect
-	limit   time.Duration // how long the server may take to answer
+	replica bool              // triggers and foreign keys are out of effect
+	limit   time.Duration     // how long the server may take to answer
+	kept    map[string]string // names of the statements that the server keeps for known, by their text
 }
 
 // connConfig is the configuration of one connection.
@@ -238,6 +239,33 @@ func (s *session) rows(ctx context.Context, sql string, args ...string) ([][]str
 	if err != nil {
 		return nil, err
 	}
+	return textOf(result), nil
+}
+
+// known is rows for a statement that is asked again and again, which the server parses and plans once.
+func (s *session) known(ctx context.Context, sql string, args ...string) ([][]string, error) {
+	ctx, clock := watchFor(ctx, s.limit)
+	defer clock.stop()
+	name, kept := s.kept[sql]
+	if !kept {
+		name = "rfk" + strconv.Itoa(len(s.kept))
+		if _, err := s.conn.Prepare(ctx, name, sql, nil); err != nil {
+			return nil, broken(context.Cause(ctx), err)
+		}
+		if s.kept == nil {
+			s.kept = map[string]string{}
+		}
+		s.kept[sql] = name
+	}
+	result := s.conn.ExecPrepared(ctx, name, bytesOf(args), nil, nil).Read()
+	if result.Err != nil {
+		return nil, broken(context.Cause(ctx), result.Err)
+	}
+	return textOf(result), nil
+}
+
+// textOf is a result's rows as text.
+func textOf(result *pgconn.Result) [][]string {
 	rows := make([][]string, len(result.Rows))
 	for i, r := range result.Rows {
 		rows[i] = make([]string, len(r))
@@ -245,7 +273,16 @@ func (s *session) rows(ctx context.Context, sql string, args ...string) ([][]str
 			rows[i][n] = string(v)
 		}
 	}
-	return rows, nil
+	return rows
+}
+
+// bytesOf is arguments as parameters.
+func bytesOf(args []string) [][]byte {
+	values := make([][]byte, len(args))
+	for i, arg := range args {
+		values[i] = []byte(arg)
+	}
+	return values
 }
 
 // exec runs a statement and tells how many rows it touched.
@@ -261,11 +298,7 @@ func (s *session) exec(ctx context.Context, sql string, args ...string) (int64, 
 func (s *session) ask(ctx context.Context, sql string, args []string) (*pgconn.Result, error) {
 	ctx, clock := watchFor(ctx, s.limit)
 	defer clock.stop()
-	values := make([][]byte, len(args))
-	for i, arg := range args {
-		values[i] = []byte(arg)
-	}
-	result := s.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	result := s.conn.ExecParams(ctx, sql, bytesOf(args), nil, nil, nil).Read()
 	if result.Err != nil {
 		return nil, broken(context.Cause(ctx), result.Err)
 	}

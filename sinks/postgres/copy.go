@@ -57,7 +57,7 @@ type relationName struct {
 func (l *lane) empty(ctx context.Context, tables []*relationName) error {
 	var names []string
 	for _, t := range tables {
-		rows, err := l.rows(ctx, tableQuery, t.schema, t.name)
+		rows, err := l.known(ctx, tableQuery, t.schema, t.name)
 		if err != nil {
 			return err
 		}
@@ -90,6 +90,9 @@ func (l *lane) beginCopy(ctx context.Context, tables []*schema.Table) error {
 		}
 		if err := l.drain(); err != nil {
 			return err
+		}
+		if l.seen.made[t] {
+			continue
 		}
 		rows, err := l.rows(ctx, "SELECT FROM "+p.only()+" LIMIT 1")
 		if err != nil {

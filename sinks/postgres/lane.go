@@ -25,12 +25,12 @@ type lane struct {
 
 	pipe     pipe
 	mark     mark
-	open     bool            // a transaction has begun
-	staged   bool            // parts of a big transaction are in it
-	saved    bool            // it has a savepoint to rewind to
-	altered  bool            // it has changed tables
-	types    map[string]bool // what it was told of types: asking takes a savepoint, each slower the more tables it has made
-	deferred bool            // constraints are checked at its end
+	open     bool // a transaction has begun
+	staged   bool // parts of a big transaction are in it
+	saved    bool // it has a savepoint to rewind to
+	altered  bool // it has changed tables
+	seen     seen
+	deferred bool // constraints are checked at its end
 
 	plans      map[*schema.Table]*plan
 	prepared   int // statements the server keeps for us
@@ -43,6 +43,21 @@ type lane struct {
 	values     [][]byte
 	buffer     []byte
 	deferrable bool // a table seen has constraints that can wait
+}
+
+// seen is what a transaction was told of the target, or made there, and need not ask about again.
+type seen struct {
+	types   map[string]bool        // by name, whether they are there: asking takes a savepoint, each slower the more tables were made
+	schemas map[string]bool        // that are there
+	made    map[*schema.Table]bool // tables
+}
+
+// note sets what a map says, making it when it is first needed.
+func note[K comparable](m *map[K]bool, key K, value bool) {
+	if *m == nil {
+		*m = map[K]bool{}
+	}
+	(*m)[key] = value
 }
 
 // mark is what a transaction sets in the ledger: a new position, or nothing but that the row is ours.
@@ -63,7 +78,7 @@ const (
 func newLane(w *Writer, s *session, number int, row apply.LedgerRow) *lane {
 	l := &lane{
 		session: s, w: w, number: number, epoch: row.Epoch, seq: row.Seq,
-		plans: map[*schema.Table]*plan{}, types: map[string]bool{}, applier: apply.NewApplier(w.rt.Log),
+		plans: map[*schema.Table]*plan{}, applier: apply.NewApplier(w.rt.Log),
 	}
 	l.advance, l.hold = l.statement(checked(advanceSQL), nil), l.statement(checked(holdSQL), nil)
 	return l
@@ -88,7 +103,7 @@ func (l *lane) begin(ctx context.Context, m mark) error {
 		return err
 	}
 	l.open, l.mark, l.saved, l.staged, l.altered, l.deferred = true, m, false, false, false, false
-	clear(l.types)
+	l.seen = seen{}
 	l.query(ctx, "BEGIN", none(wantAny))
 	if err := l.claim(ctx, m); err != nil {
 		return err
@@ -155,6 +170,7 @@ func (l *lane) Rewind(ctx context.Context) error {
 	}
 	if l.altered {
 		clear(l.plans)
+		l.seen = seen{}
 	}
 	if l.saved {
 		if _, err := l.exec(ctx, "ROLLBACK TO SAVEPOINT "+savepoint); err != nil {
@@ -248,6 +264,7 @@ func (l *lane) refresh(ctx context.Context) error {
 	}
 	l.prepared = 0
 	l.advance.ready, l.hold.ready = false, false
+	clear(l.kept)
 	clear(l.plans)
 	return nil
 }

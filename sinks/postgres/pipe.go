@@ -89,11 +89,7 @@ func (l *lane) enter(ctx context.Context) {
 // query sends a statement that is not worth preparing.
 func (l *lane) query(ctx context.Context, sql string, w want, args ...string) {
 	l.enter(ctx)
-	values := make([][]byte, len(args))
-	for i, arg := range args {
-		values[i] = []byte(arg)
-	}
-	l.pipe.p.SendQueryParams(sql, values, nil, nil, nil)
+	l.pipe.p.SendQueryParams(sql, bytesOf(args), nil, nil, nil)
 	l.pipe.wants = append(l.pipe.wants, w)
 }
 

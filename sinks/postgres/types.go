@@ -66,13 +66,13 @@ func (l *lane) knowsType(ctx context.Context, name string) (bool, error) {
 	if !strings.Contains(name, `"`) && notTypes.MatchString(name) {
 		return false, nil
 	}
-	known, asked := l.types[name]
+	known, asked := l.seen.types[name]
 	if asked && l.open {
 		return known, nil
 	}
 	known, err := l.askType(ctx, name)
 	if err == nil && l.open {
-		l.types[name] = known
+		note(&l.seen.types, name, known)
 	}
 	return known, err
 }
