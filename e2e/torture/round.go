@@ -34,6 +34,10 @@ type rounder struct {
 // waitLimit bounds each wait for the daemon to get somewhere.
 const waitLimit = 2 * time.Minute
 
+// judgeLimit bounds the last wait and the comparison of all that was written with all that arrived, millions of changes on
+// a machine that may have other things to do.
+const judgeLimit = 15 * time.Minute
+
 // play is the round: kills in the copy, then a random walk of kills, then everything at rest.
 func (r *rounder) play(ctx context.Context) error {
 	if err := r.Start(); err != nil {
@@ -53,15 +57,18 @@ func (r *rounder) play(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*waitLimit)
-	defer cancel()
 	r.note("rest")
-	if err := r.Retries(ctx, retries, r.Disconnect); err != nil {
+	resting, cancel := context.WithTimeout(ctx, 3*waitLimit)
+	err := r.Retries(resting, retries, r.Disconnect)
+	cancel()
+	if err != nil {
 		return err
 	}
 	r.tally.breaks += retries
 	r.note("end")
 	defer r.note("judged")
+	ctx, cancel = context.WithTimeout(ctx, judgeLimit)
+	defer cancel()
 	return r.Finish(ctx)
 }
 
