@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -112,8 +113,9 @@ func TestInvariant1_everyFaultAtEveryCall(t *testing.T) {
 		w.padding = rapid.SampledFrom([]int{0, inlineBytes}).Draw(rt, "padding")
 		w.limits = sinks.Limits{
 			Rows: rapid.SampledFrom([]int{0, 1, 20, 1000}).Draw(rt, "rows"), Bytes: 1 << 20,
-			Age:   rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Millisecond}).Draw(rt, "age"),
-			Lanes: rapid.IntRange(1, 4).Draw(rt, "lanes"), CopyLanes: rapid.IntRange(1, 4).Draw(rt, "copyLanes"),
+			Age:      rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Millisecond}).Draw(rt, "age"),
+			Interval: rapid.SampledFrom([]time.Duration{0, 0, 5 * time.Millisecond}).Draw(rt, "interval"),
+			Lanes:    rapid.IntRange(1, 4).Draw(rt, "lanes"), CopyLanes: rapid.IntRange(1, 4).Draw(rt, "copyLanes"),
 			Stage: rapid.Bool().Draw(rt, "stage"),
 		}
 		w.faults(chaos(w.random.Int64(), rapid.IntRange(0, 15).Draw(rt, "percent of calls that fail")))
@@ -470,6 +472,40 @@ func TestHangingCommit(t *testing.T) {
 		until(t, "complete", w.complete)
 		if n := d.Report().Pipelines[0].Retries; n != 1 {
 			t.Errorf("got %d retries, want 1", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestInterval: groups that are not full begin so far apart, and the first after a silence begins at once.
+func TestInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(15) // one that announces no table
+		w.transactions = []int{1}
+		w.limits.Rows, w.limits.Interval = 1000, 50*time.Millisecond
+		began := time.Now()
+		var starts []time.Duration // the lane's; read while it rests
+		w.faults(func(call string) error {
+			if call == "commit" {
+				starts = append(starts, time.Since(began))
+			}
+			return nil
+		})
+		spec := w.spec()
+		spec.QueueBytes = 1 << 20 // or groups begin for want of room
+		_, stop := run(t, Options{Grace: time.Second}, spec)
+		until(t, "complete", w.complete)
+		time.Sleep(time.Second)
+		began, starts = time.Now(), nil
+		for range 10 {
+			w.wakeUp(1)
+			time.Sleep(10 * time.Millisecond)
+		}
+		until(t, "complete", w.complete)
+		if diff := cmp.Diff([]time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond}, starts); diff != "" {
+			t.Errorf("commits begin at -want +got\n%s", diff)
 		}
 		if err := stop(); err != nil {
 			t.Fatal(err)

@@ -44,6 +44,7 @@ type flow struct {
 	ended   bool      // no more items
 	staged  tally     // of the transaction being staged
 	hurry   bool      // the reader waits for room
+	started time.Time // when a group was started last
 	last    error     // what ended the reading, nil for a stop
 	healthy bool      // moved the target past a transaction
 }
@@ -193,6 +194,9 @@ func (f *flow) dispatch() time.Duration {
 			if f.gate.moving > 0 && !f.grouper.ripe() {
 				return 0
 			}
+			if left := f.grouper.limits.Interval - time.Since(f.started); left > 0 && !f.grouper.ripe() {
+				return left
+			}
 		}
 		f.start(f.grouper.take())
 	}
@@ -246,6 +250,7 @@ func (f *flow) start(u *unit) {
 		}
 	}
 	if u.kind == commitUnit {
+		f.started = time.Now()
 		f.window.begin(u.seq, u.upto)
 		if ackEarly {
 			f.acks.put(u.upto, time.Now())

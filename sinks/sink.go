@@ -58,6 +58,7 @@ type Limits struct {
 	Rows      int           // of one group, 0 for any; a single batch may exceed it
 	Bytes     int           // of one group's batches
 	Age       time.Duration // how long a group may wait for more, once it holds something; 0 not at all
+	Interval  time.Duration // between the starts of two groups that are not full; the first after a silence does not wait
 	Lanes     int           // commits that may run at once, at least 1
 	CopyLanes int           // commits of copied rows that may run at once, at least 1
 	Queue     int           // bytes of batches, on their way or waiting, beyond which more bring nothing; 0 for what the configuration allows

@@ -55,6 +55,7 @@ var comments = config.Comments{
 	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxBytes":               "MaxBytes is how much memory the joined changes may take. As much again is read ahead of a transaction.",
 	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxRows":                "MaxRows is how many changes are joined. 0 for any number.",
 	"github.com/rowferry/rowferry/sinks/kafka.Batch.MaxWait":                "MaxWait is how long a change may wait for others to be joined with. 0s joins only what arrives while the brokers are busy.",
+	"github.com/rowferry/rowferry/sinks/kafka.Batch.MinInterval":            "MinInterval is how far apart transactions begin that are not full. Each costs the brokers the same, be it for one change or for a hundred; many small ones delay each other. The first after a silence begins at once.",
 	"github.com/rowferry/rowferry/sinks/kafka.ClaimCheck.MaxMessage":        "MaxMessage is the largest record the topic takes.",
 	"github.com/rowferry/rowferry/sinks/kafka.ClaimCheck.Path":              "Path is a folder. Each value becomes a file of it, named by its SHA-256.",
 	"github.com/rowferry/rowferry/sinks/kafka.ClaimCheck.Topic":             "Topic takes the values as records, each with its SHA-256 as key. Its max.message.bytes, and the brokers', have to be raised first.",

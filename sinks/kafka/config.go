@@ -175,6 +175,9 @@ type Batch struct {
 	// MaxWait is how long a change may wait for others to be joined with. 0s joins only what arrives while the brokers
 	// are busy.
 	MaxWait setting.Duration `yaml:"max_wait" default:"0s"`
+	// MinInterval is how far apart transactions begin that are not full. Each costs the brokers the same, be it for one change
+	// or for a hundred; many small ones delay each other. The first after a silence begins at once.
+	MinInterval setting.Duration `yaml:"min_interval" default:"5ms"`
 }
 
 // withDefaults fills what is named after the pipeline, and the values a zero Config leaves out.

@@ -126,6 +126,7 @@ func (s *Sink) ledgerSpec() topic.Spec {
 func (s *Sink) limits() sinks.Limits {
 	return sinks.Limits{
 		Rows: s.cfg.Batch.MaxRows, Bytes: int(s.cfg.Batch.MaxBytes), Age: time.Duration(s.cfg.Batch.MaxWait),
+		Interval: time.Duration(s.cfg.Batch.MinInterval),
 		// One transaction is being committed, the next gathers.
 		Lanes: 1, CopyLanes: 1, Queue: 2 * int(s.cfg.Batch.MaxBytes), Stage: true,
 	}
