@@ -50,7 +50,7 @@ func newItem(number int64, b *schema.Batch, counts []metrics.Count, now time.Tim
 // that a target which cannot take it stands right before it, with the rows of the version before.
 func (it *item) structural() bool {
 	b := it.batch
-	return it.alters || len(b.Tables) > 0 || len(b.Plan) > 0 || len(b.Made) > 0
+	return it.alters || len(b.Tables) > 0 || len(b.Takeovers) > 0 || len(b.Plan) > 0 || len(b.Made) > 0
 }
 
 // unitKind is which call a unit becomes.
@@ -87,6 +87,7 @@ func (u *unit) group() sinks.Group {
 		g.Payloads = append(g.Payloads, it.payload)
 		g.Copy = b.Copy
 		g.Tables = append(g.Tables, b.Tables...)
+		g.Takeovers = append(g.Takeovers, b.Takeovers...)
 		g.Plan = append(g.Plan, b.Plan...)
 		g.Made = append(g.Made, b.Made...)
 		g.State = append(g.State, b.State...)

@@ -78,6 +78,9 @@ type Batch struct {
 	// Tables are announced before their first change, so that an empty table exists at the target too.
 	// In the batch that begins the copy they are exactly the tables to be copied.
 	Tables []*Table
+	// Takeovers tell what no change does: columns became others under their old names. It concerns rows that are older
+	// than that and did not come since. Everything the log says of them up to Upto was handed over before.
+	Takeovers []Takeover
 	// Copy is set when the batch holds existing rows of one table.
 	Copy *Copy
 	// Plan is set in the batch that begins the copy.
@@ -97,6 +100,13 @@ type Batch struct {
 type State struct {
 	Key   string
 	Value []byte
+}
+
+// Takeover names columns of a table whose names other columns have taken: as a rule each was dropped and added again. A
+// target that keeps rows has values of the columns before in them.
+type Takeover struct {
+	Table   *Table // no more than its names
+	Columns []string
 }
 
 // Copy says whose existing rows a batch holds.

@@ -24,12 +24,12 @@ func TestBatchReset(t *testing.T) {
 	b.Changes = append(b.Changes, Change{})
 	b.Transactions = append(b.Transactions, Transaction{})
 	b.Upto, b.Phase, b.Part = Position{"f", "t"}, PhaseStream, PartLast
-	b.Tables, b.Copy, b.Plan = []*Table{{}}, &Copy{}, []CopyPlan{{}}
+	b.Tables, b.Copy, b.Plan, b.Takeovers = []*Table{{}}, &Copy{}, []CopyPlan{{}}, []Takeover{{}}
 	b.Made, b.State = []string{"x"}, []State{{}}
 	b.PositionAt = func(int) Position { return Position{} }
 	b.Reset()
 	if b.Rows() != 0 || b.Bytes() != 0 || !b.Upto.IsZero() || b.Phase != "" || b.Part != Whole || len(b.Transactions) != 0 ||
-		b.Tables != nil || b.Copy != nil || b.Plan != nil || b.Made != nil || b.State != nil || b.PositionAt != nil {
+		b.Tables != nil || b.Takeovers != nil || b.Copy != nil || b.Plan != nil || b.Made != nil || b.State != nil || b.PositionAt != nil {
 		t.Errorf("got %+v, want an empty batch", b)
 	}
 	if cap(b.Arena) != 1000 || cap(b.Values) != 100 {

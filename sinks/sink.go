@@ -74,9 +74,11 @@ type Group struct {
 	Phase    schema.Phase    // of the last batch
 	Copy     *schema.Copy    // set for copied rows; a group holds one batch of them
 	Tables   []*schema.Table // announced here, before the payloads
-	Plan     []schema.CopyPlan
-	Made     []string
-	State    []schema.State
+	// Takeovers concern rows that the target keeps: one that does must not go on while they may be wrong.
+	Takeovers []schema.Takeover
+	Plan      []schema.CopyPlan
+	Made      []string
+	State     []schema.State
 }
 
 // Payload is an encoded batch.

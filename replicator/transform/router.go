@@ -36,6 +36,14 @@ func (r *Router) Apply(b *schema.Batch) error {
 	if b.Tables, err = r.tables(b.Tables); err != nil {
 		return err
 	}
+	if len(b.Takeovers) > 0 {
+		b.Takeovers = slices.Clone(b.Takeovers)
+		for i := range b.Takeovers {
+			if b.Takeovers[i].Table, err = r.table(b.Takeovers[i].Table); err != nil {
+				return err
+			}
+		}
+	}
 	if len(b.Plan) > 0 {
 		b.Plan = slices.Clone(b.Plan)
 		for i := range b.Plan {

@@ -79,7 +79,7 @@ func TestRouterRewritesEveryPlace(t *testing.T) {
 	truncate := &schema.Truncate{Tables: []*schema.Table{t1, t2}, Cascade: true}
 	made := func() *schema.Batch {
 		return &schema.Batch{
-			Tables: announced, Plan: []schema.CopyPlan{{Table: t1, Rows: 5}}, Copy: &schema.Copy{Table: t2, Chunk: 3},
+			Tables: announced, Takeovers: []schema.Takeover{{Table: t2, Columns: []string{"id"}}}, Plan: []schema.CopyPlan{{Table: t1, Rows: 5}}, Copy: &schema.Copy{Table: t2, Chunk: 3},
 			Changes: []schema.Change{
 				{Table: t1}, {Table: t1}, {Table: t2}, {Table: t1, Previous: old}, {Op: schema.OpTruncate, Truncate: truncate},
 				{Op: schema.OpMessage},
@@ -95,9 +95,9 @@ func TestRouterRewritesEveryPlace(t *testing.T) {
 		got := []string{
 			b.Tables[0].String(), b.Tables[1].String(), b.Plan[0].Table.String(), b.Copy.Table.String(),
 			b.Changes[0].Table.String(), b.Changes[2].Table.String(), b.Changes[3].Previous.String(),
-			b.Changes[4].Truncate.Tables[1].String(),
+			b.Changes[4].Truncate.Tables[1].String(), b.Takeovers[0].Table.String(),
 		}
-		want := []string{"b.one", "b.two", "b.one", "b.two", "b.one", "b.two", "b.old", "b.two"}
+		want := []string{"b.one", "b.two", "b.one", "b.two", "b.one", "b.two", "b.old", "b.two", "b.two"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}

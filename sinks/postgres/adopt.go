@@ -168,16 +168,9 @@ func (l *lane) initials(ctx context.Context, r *relation, missing *apply.Missing
 	if len(unknown) == 0 {
 		return nil
 	}
-	name := quoteTable(t.Schema, t.Name)
-	if !r.partitioned {
-		name = "ONLY " + name
-	}
-	rows, err := l.rows(ctx, "SELECT FROM "+name+" LIMIT 1")
-	if err != nil {
-		return fmt.Errorf("looking at table %s: %w", t, err)
-	}
-	if len(rows) == 0 {
-		return nil
+	rows, err := l.oneRow(ctx, t, r)
+	if err != nil || len(rows) == 0 {
+		return err
 	}
 	remedy := "add the column at the target, and give the rows that are there the values they have at the source:"
 	for _, i := range unknown {
@@ -191,6 +184,19 @@ func (l *lane) initials(ctx context.Context, r *relation, missing *apply.Missing
 		fmt.Errorf("%w; what the rows that are there hold in %s cannot be known: the source computed a default for each of them, or rewrote the table since",
 			missing, columnNames(t, unknown)),
 		remedy+"\nor `rowferry teardown` the pipeline, empty its target tables, and copy again")
+}
+
+// oneRow asks for a row of a table: there is none when it is empty.
+func (l *lane) oneRow(ctx context.Context, t *schema.Table, r *relation) ([][]string, error) {
+	name := quoteTable(t.Schema, t.Name)
+	if !r.partitioned {
+		name = "ONLY " + name
+	}
+	rows, err := l.rows(ctx, "SELECT FROM "+name+" LIMIT 1")
+	if err != nil {
+		return nil, fmt.Errorf("looking at table %s: %w", t, err)
+	}
+	return rows, nil
 }
 
 // columnNames lists columns for a message.

@@ -241,6 +241,9 @@ func (l *lane) phase(ctx context.Context, g *sinks.Group) (changed bool, err err
 		l.query(ctx, copyClearSQL, none(wantAny), l.w.claim.Pipeline)
 		changed = true
 	}
+	if err := l.takeovers(ctx, g.Takeovers); err != nil {
+		return true, err
+	}
 	for _, t := range g.Tables {
 		if _, err := l.plan(ctx, t); err != nil {
 			return true, err

@@ -178,6 +178,7 @@ func (r *run) commitOn(ctx context.Context, w sinks.Writer, batches ...*scripted
 		g.Payloads = append(g.Payloads, p)
 		g.Upto, g.Phase = b.Upto, b.Phase
 		g.Tables, g.Plan = append(g.Tables, b.Tables...), append(g.Plan, b.Plan...)
+		g.Takeovers = append(g.Takeovers, b.Takeovers...)
 		g.Made, g.State = append(g.Made, b.Made...), append(g.State, b.State...)
 	}
 	return w.Commit(ctx, g)

@@ -80,17 +80,24 @@ func (s *Source) settle(oids []uint32) {
 	}
 }
 
+// longHeader is the bytes of the longest header of a page of the log.
+const longHeader = 40
+
 // readInsertEnd is the end of all log that is written at all: a commit may be seen before it is on disk.
 func readInsertEnd(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	var text string
+	var block uint64
 	err := conn.QueryRow(ctx, `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-		ELSE pg_current_wal_insert_lsn() END::text`).Scan(&text)
+		ELSE pg_current_wal_insert_lsn() END::text, current_setting('wal_block_size')::bigint`).Scan(&text, &block)
 	if err != nil {
 		return 0, classify(fmt.Errorf("asking where the log ends: %w", err))
 	}
 	end, err := parseLSN(text)
 	if err != nil {
 		return 0, fmt.Errorf("asking where the log ends: %w", err)
+	}
+	if header := uint64(end) % block; header <= longHeader { // nothing was written behind the header of a page yet
+		end -= LSN(header)
 	}
 	return end, nil
 }

@@ -279,13 +279,16 @@ func (t *tail) announce(b *schema.Batch, k *knownRelation, at LSN) {
 		Op: schema.OpSchema, Table: k.table, Previous: k.previous, Offset: uint64(at),
 	})
 	k.announce, k.previous, t.batches.alters = false, nil, true
-	names := namesOf(k.table)
+	names, before := namesOf(k.table), t.relations.told[k.oid]
+	if t.cfg.numbers != nil {
+		names = names.succeed(before, t.cfg.numbers.numbersOf(k.oid))
+	}
 	if t.cfg.follow != nil {
 		t.cfg.follow(k.oid, names)
 	}
-	if !names.same(t.relations.told[k.oid]) {
+	if !names.same(before) {
 		t.relations.told[k.oid] = names
-		t.namings = append(t.namings, naming{table: k.table, state: names.encode(k.oid)})
+		t.namings = append(t.namings, naming{oid: k.oid, table: k.table, state: names.encode(k.oid)})
 	}
 }
 

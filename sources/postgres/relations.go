@@ -24,6 +24,7 @@ type relations struct {
 	resolver relationResolver
 	known    map[uint32]*knownRelation
 	told     map[uint32]tableNames // what the target knows tables as
+	unseen   map[uint32]bool       // tables in scope that were described since the numbers of their columns were looked at
 	types    map[uint32]string
 	last     *knownRelation // the one asked for last
 }
@@ -46,7 +47,7 @@ type knownRelation struct {
 func newRelations(resolver relationResolver, announced map[uint32]*schema.Table, told map[uint32]tableNames) *relations {
 	r := &relations{
 		resolver: resolver, known: make(map[uint32]*knownRelation, len(announced)), types: make(map[uint32]string),
-		told: make(map[uint32]tableNames, len(told)),
+		told: make(map[uint32]tableNames, len(told)), unseen: map[uint32]bool{},
 	}
 	maps.Copy(r.told, told)
 	for oid, table := range announced {
@@ -123,6 +124,7 @@ func (r *relations) settle(ctx context.Context, before *knownRelation) (*knownRe
 			return nil, err
 		}
 		k.compare(before)
+		r.unseen[rel.oid] = true
 		if name, told := r.told[rel.oid]; told && k.announce && k.previous == nil {
 			k.previous = name.version()
 		}

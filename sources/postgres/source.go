@@ -29,6 +29,7 @@ type Source struct {
 	pinned time.Duration // how long a transaction may be open before Observe reports it
 	led    atomic.Bool   // the lock was held once
 	looks  time.Duration // how long old rows are looked for at most
+	pause  time.Duration // between two looks at the numbers of columns; 0 for what is usual
 
 	mu        sync.Mutex            // guards what follows
 	published *published            // what the stream that is open was begun with, for Observe

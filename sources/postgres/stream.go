@@ -46,6 +46,8 @@ type stream struct {
 	scope  []scopedTable
 	tables []tableVersion  // of scope, in its order
 	hidden map[uint32]bool // tables that are not in scope
+	found  map[uint32]takeover
+	unseen map[uint32]bool // tables whose columns' numbers are to be looked at
 	fresh  []*schema.Table // empty tables in scope that the target has not heard of
 	state  []schema.State  // to be recorded with the next positioned batch
 	copier *copier
@@ -148,7 +150,11 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 	}
 	var relations []*relationInfo
 	var now *published
-	err := atOnce(ctx, st.conn, func(q querier) (err error) {
+	locked, err := readLocked(ctx, st.conn, nil)
+	if err != nil {
+		return err
+	}
+	err = atOnce(ctx, st.conn, func(q querier) (err error) {
 		if relations, err = readRelations(ctx, q, nil); err != nil {
 			return classify(err)
 		}
@@ -186,6 +192,9 @@ func (st *stream) openStream(ctx context.Context, slot *slotInfo, before *publis
 		}
 	}
 	now.carry(told)
+	if err := st.takeovers(ctx, now, locked); err != nil {
+		return err
+	}
 	s.setPublished(now)
 	st.state = append(st.state, now.encode())
 	st.step = stepOpen
@@ -216,7 +225,7 @@ func (st *stream) readScope(ctx context.Context, q querier, relations []*relatio
 	}
 	for i := range st.scope {
 		t := now.Tables[st.scope[i].oid]
-		t.Told = namesOf(st.tables[i].table)
+		t.Told = namesOf(st.tables[i].table).numbered(st.tables[i].numbers())
 		now.Tables[st.scope[i].oid] = t
 	}
 	if err := now.fillLeaves(ctx, q, st.scope); err != nil {
@@ -337,6 +346,10 @@ func (st *stream) endCopy() *schema.Batch {
 	b := schema.NewBatch(nil)
 	b.Upto, b.Phase = st.at.encode(), schema.PhaseStream
 	st.fresh = nil // they were named when the copy began
+	st.unseen = make(map[uint32]bool, len(st.scope))
+	for _, t := range st.scope {
+		st.unseen[t.oid] = true
+	}
 	return b
 }
 
@@ -367,7 +380,7 @@ func (st *stream) openTail(ctx context.Context) error {
 		complete: complete,
 		connect:  s.connect, serverVersion: st.server.version, slot: s.cfg.Slot.Name,
 		publications: []string{s.cfg.Publication.Name}, from: at.lsn, relations: r, announced: announced,
-		told: s.currentPublished().told(), follow: s.follow,
+		told: s.currentPublished().told(), follow: s.follow, numbers: r, found: st.found, unseen: st.unseen, lookEvery: s.pause,
 		positionAt: func(lsn LSN) schema.Position {
 			return position{system: st.server.system, timeline: st.server.timeline, lsn: lsn, phase: schema.PhaseStream}.encode()
 		},

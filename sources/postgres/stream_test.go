@@ -28,7 +28,7 @@ type reader struct {
 	tables map[string][]string // rows that were copied, by table
 	plan   []schema.CopyPlan
 	known  map[string]*schema.Table // announced
-	log    []string                 // changes of the stream
+	log    []string                 // changes of the stream, and takeovers
 }
 
 func newReader(t testing.TB) *reader {
@@ -96,6 +96,9 @@ func (r *reader) take(b *schema.Batch) {
 		if b.Copy.Rows > 0 {
 			r.tables[table] = append(r.tables[table], strings.Split(text, "\n")...)
 		}
+	}
+	for _, t := range b.Takeovers {
+		r.log = append(r.log, "takeover "+t.Table.String()+" "+strings.Join(t.Columns, " "))
 	}
 	for i := range b.Changes {
 		c := &b.Changes[i]

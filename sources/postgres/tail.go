@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,11 @@ type tailConfig struct {
 	announced map[uint32]*schema.Table
 	// told holds the names that the target knows tables by, by oid.
 	told map[uint32]tableNames
+	// numbers tells the numbers of columns; nil where they are not compared. found is where they differ from the start, by table, and
+	// unseen the tables to be looked at.
+	numbers numberer
+	found   map[uint32]takeover
+	unseen  map[uint32]bool
 	// follow hears of each table that is announced; may be nil.
 	follow func(oid uint32, names tableNames)
 	// complete fills in what the log does not hold, before a batch is handed over; nil when there is nothing.
@@ -46,11 +52,13 @@ type tailConfig struct {
 	batchBytes int                       // bytes at which a batch is full; 0 for 1 MiB
 	log        zerolog.Logger
 
+	lookEvery    time.Duration // the least time between two looks at the numbers of columns; 0 for 1 s
 	barrierEvery time.Duration // how often an idle stream moves its position; 0 for 10 s
 	barrierBytes uint64        // log after which it does so earlier; 0 for 16 MiB
 }
 
 const (
+	defaultLookEvery    = time.Second
 	defaultBarrierEvery = 10 * time.Second
 	defaultBarrierBytes = 16 << 20
 	defaultMaxValue     = 64 << 20
@@ -75,6 +83,7 @@ type tail struct {
 	goodbye   func() error                    // tells the server that no more is wanted; may be nil
 	shut      func(ctx context.Context) error // ends the connection
 
+	lookout  lookout
 	namings  []naming // not yet in a batch that makes them durable
 	msg      message
 	failed   error   // ends the stream
@@ -149,6 +158,9 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 	if cfg.maxValue <= 0 {
 		cfg.maxValue = defaultMaxValue
 	}
+	if cfg.lookEvery <= 0 {
+		cfg.lookEvery = defaultLookEvery
+	}
 	if cfg.barrierEvery <= 0 {
 		cfg.barrierEvery = defaultBarrierEvery
 	}
@@ -163,6 +175,10 @@ func newTail(cfg tailConfig, conn net.Conn, w *wire, spill *spill) *tail {
 		shut:      func(context.Context) error { return conn.Close() },
 		pending:   cfg.from, returned: cfg.from, moved: time.Now(), unwatch: func() bool { return true },
 	}
+	t.lookout.found = map[uint32]takeover{}
+	maps.Copy(t.lookout.found, cfg.found)
+	t.lookout.ripen()
+	maps.Copy(t.relations.unseen, cfg.unseen)
 	t.reporter.wake = func(at time.Time) { _ = conn.SetReadDeadline(at) }
 	return t
 }
@@ -177,10 +193,15 @@ func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 		if t.replay != nil && ctx.Err() != nil {
 			return nil, sources.Paused(ctx)
 		}
+		if batch := t.reveal(); batch != nil {
+			return t.hand(ctx, batch)
+		}
 		batch, err := t.step(ctx)
 		if errors.Is(err, errShort) {
 			if batch = t.due(false); batch == nil {
-				err = t.fill(ctx)
+				if err = t.look(ctx); err == nil && !t.ripe() {
+					err = t.fill(ctx)
+				}
 			}
 			if batch == nil && err != nil && ctx.Err() != nil {
 				if batch = t.due(true); batch == nil {

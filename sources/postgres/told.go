@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,12 @@ type tableNames struct {
 	Schema  string   `json:"schema"`
 	Table   string   `json:"table"`
 	Columns []string `json:"columns,omitempty"` // but computed ones
+	// Numbers is those of the columns that the target has under these names.
+	Numbers columnNumbers `json:"numbers,omitempty"`
+	// Gone is columns that the source has dropped, and the target still has, with their numbers.
+	Gone map[string]int16 `json:"gone,omitempty"`
+	// Taken is names that columns of other numbers have at the source, where the log was read past the place at which they took them.
+	Taken map[string]int16 `json:"taken,omitempty"`
 }
 
 // namesOf is the names in a version.
@@ -41,7 +48,8 @@ func namesOf(t *schema.Table) tableNames {
 
 // same tells whether two are equal.
 func (n tableNames) same(o tableNames) bool {
-	return n.Schema == o.Schema && n.Table == o.Table && slices.Equal(n.Columns, o.Columns)
+	return n.Schema == o.Schema && n.Table == o.Table && slices.Equal(n.Columns, o.Columns) && slices.Equal(n.Numbers, o.Numbers) &&
+		maps.Equal(n.Gone, o.Gone) && maps.Equal(n.Taken, o.Taken)
 }
 
 // version is what is known of the version before a restart: its names.
@@ -90,7 +98,7 @@ func decodeTold(before *published, states []schema.State) (map[uint32]tableNames
 func (s *published) carry(told map[uint32]tableNames) {
 	for oid, t := range s.Tables {
 		if name, known := told[oid]; known {
-			t.Told = name
+			t.Told = name.numbered(t.Told.numbers())
 			s.Tables[oid] = t
 		}
 	}
@@ -171,14 +179,18 @@ func settled(states []schema.State) []schema.State {
 
 // naming is a name that the log announces in the open transaction, or in one that is gathered.
 type naming struct {
+	oid   uint32
 	table *schema.Table
 	state schema.State
 	left  bool // the announcement was handed over, in a part of its transaction
 }
 
-// record adds the names a batch announces to the state it makes durable. Those of a transaction in parts are durable
+// record adds the names a batch announces, and the numbers learned before it, to the state it makes durable. Those of a transaction in parts are durable
 // with its last one.
 func (t *tail) record(b *schema.Batch) {
+	if notes := t.lookout.notes; len(notes) > 0 && !b.Upto.IsZero() {
+		b.State, t.lookout.notes = append(notes, b.State...), nil
+	}
 	rest := t.namings[:0]
 	for _, n := range t.namings {
 		n.left = n.left || slices.ContainsFunc(b.Changes, func(c schema.Change) bool {

@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+)
+
+// takeovers halts where rows of the target have values of columns whose names others have at the source now.
+func (l *lane) takeovers(ctx context.Context, list []schema.Takeover) error {
+	for _, t := range list {
+		if err := l.drain(); err != nil {
+			return err
+		}
+		if err := l.takeover(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeover looks at one table. One that is gone halts with its next change, and what the target computes follows by itself.
+func (l *lane) takeover(ctx context.Context, t schema.Takeover) error {
+	r, err := l.look(ctx, t.Table.Schema, t.Table.Name)
+	if errors.Is(err, errNoTable) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at table %s: %w", t.Table, err)
+	}
+	var held []string
+	for i := range r.columns {
+		if c := &r.columns[i]; !c.computed && slices.Contains(t.Columns, c.name) {
+			held = append(held, schema.QuoteName(c.name))
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	rows, err := l.oneRow(ctx, t.Table, r)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return fault.Halt("target.schema_mismatch",
+		fmt.Errorf("columns of table %s are others at the source now than those the target has by these names: %s. They were dropped and added again, or renamed, "+
+			"which no change says, so that rows which were not written since have values of the columns before", t.Table, strings.Join(held, ", ")),
+		"give these columns, in all rows of the target's table, the values they have at the source now, without other writes to it if it has no key;\n"+
+			"then set source.publication.changed: accept for one start;\n"+
+			"or `rowferry teardown` the pipeline, empty its target tables, and copy again")
+}
