@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,6 @@ const again = `ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text DEFA
 func TestColumnsThatTakeTheNamesOfOthers(t *testing.T) {
 	tests := []struct {
 		name   string
-		since  int
 		before []string // instead of t (id, v)
 		ddl    []string
 		last   string // a row that comes last, on columns id and v
@@ -106,15 +106,15 @@ func TestColumnsThatTakeTheNamesOfOthers(t *testing.T) {
 			`CREATE TABLE leaf PARTITION OF t FOR VALUES FROM (0) TO (50)`},
 			ddl: []string{`CREATE TABLE other (extra int, v text, id int NOT NULL); ALTER TABLE other DROP COLUMN extra;
 				ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (50) TO (1000)`}},
-		{name: "under a column list", since: 15, before: []string{`CREATE TABLE t (id int PRIMARY KEY, hidden text, v text)`,
+		{name: "under a column list", before: []string{`CREATE TABLE t (id int PRIMARY KEY, hidden text, v text)`,
 			`CREATE PUBLICATION pub FOR TABLE t (id, v)`},
 			ddl:    []string{`ALTER TABLE t DROP COLUMN hidden; ALTER TABLE t ADD COLUMN hidden text`},
 			change: func(c *Config) { c.Publication.Name = "pub" }},
 	}
 	for _, major := range majors {
-		for _, test := range tests {
-			if major < test.since {
-				continue
+		for i, test := range tests {
+			if major > 15 && i > 2 {
+				break
 			}
 			if test.before == nil {
 				test.before = []string{`CREATE TABLE t (id int PRIMARY KEY, v text)`}
@@ -129,7 +129,7 @@ func TestColumnsThatTakeTheNamesOfOthers(t *testing.T) {
 				test.last = "1 public.t 99 NULL z"
 			}
 			for _, when := range []string{"while it is stopped", "while it is read", "before the first mention"} {
-				if major > 15 && when != "while it is stopped" {
+				if i > 4 && when == "before the first mention" {
 					break
 				}
 				t.Run(fmt.Sprintf("%d/%s/%s", major, test.name, when), func(t *testing.T) {
@@ -182,4 +182,165 @@ func TestColumnsThatTakeTheNamesOfOthers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// taking makes a table whose column v is dropped and added again while nobody reads, between rows, and gives the reader as it stands.
+func taking(t *testing.T) (string, *Source, *reader) {
+	t.Helper()
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	s, r := streamed(t, url, nil)
+	s.pause = 10 * time.Millisecond
+	servers.Exec(t, url, `INSERT INTO t VALUES (10, 'a')`, again, `INSERT INTO t VALUES (11, 'b')`)
+	r.log = nil
+	return url, s, r
+}
+
+// TestTakeoverIsSaidBehindAllRowsFromBefore: the catalog is ahead of the log. What is mended after the halt is not undone by rows from before.
+func TestTakeoverIsSaidBehindAllRowsFromBefore(t *testing.T) {
+	t.Parallel()
+	_, s, r := taking(t)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(func() bool { return slices.Contains(r.log, "takeover public.t v") })
+	want := []string{"6 public.t", "1 public.t 10 a", "1 public.t 11 b", "takeover public.t v"}
+	if diff := cmp.Diff(want, r.log); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	r.close()
+}
+
+// TestTakeoverOfAnIdleTable: a start says it although no row came since.
+func TestTakeoverOfAnIdleTable(t *testing.T) {
+	t.Parallel()
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	s, r := streamed(t, url, nil)
+	servers.Exec(t, url, again)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(func() bool { return slices.Contains(r.log, "takeover public.t v") })
+	r.close()
+}
+
+// TestTakeoverThatHalts plays a target that does not go on: it is told again at each start, before any other change, until one accepts it.
+func TestTakeoverThatHalts(t *testing.T) {
+	t.Parallel()
+	url, s, r := taking(t)
+	ctx := within(t, 60*time.Second)
+	halts := func() (log []string) {
+		t.Helper()
+		if err := r.open(s); err != nil {
+			t.Fatal(err)
+		}
+		r.log = nil
+		for {
+			b, err := r.stream.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(b.Takeovers) > 0 {
+				b.Release()
+				r.close()
+				return r.log
+			}
+			if upto := b.Upto; !upto.IsZero() {
+				r.held = upto
+			}
+			r.take(b)
+		}
+	}
+	if log := halts(); len(log) != 3 {
+		t.Errorf("got %v before the first halt, want a version and two rows", log)
+	}
+	servers.Exec(t, url, `INSERT INTO t VALUES (12, 'c')`)
+	for range 2 {
+		if log := halts(); len(log) != 0 {
+			t.Errorf("got %v before another halt, want nothing", log)
+		}
+	}
+	s.cfg.Publication.Changed = "accept"
+	for _, changed := range []string{"accept", "halt"} {
+		s.cfg.Publication.Changed = changed
+		if err := r.open(s); err != nil {
+			t.Fatal(err)
+		}
+		servers.Exec(t, url, `INSERT INTO t VALUES (`+map[string]string{"accept": "13", "halt": "14"}[changed]+`, 'd')`)
+		if said := r.settled(url, "1 public.t 1"+map[string]string{"accept": "3", "halt": "4"}[changed]); said != nil {
+			t.Errorf("%s: said %v", changed, said)
+		}
+		r.close()
+	}
+	servers.Exec(t, url, again)
+	if log := halts(); len(log) != 0 {
+		t.Errorf("got %v before the halt for another time, want nothing", log)
+	}
+}
+
+// TestTakeoverIsNotAcceptedBefore: rows from before it are still in the log, and would undo what was mended.
+func TestTakeoverIsNotAcceptedBefore(t *testing.T) {
+	t.Parallel()
+	url, s, r := taking(t)
+	s.cfg.Publication.Changed = "accept"
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"takeover public.t v"}, r.settled(url, "1 public.t 11")); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+	r.close()
+}
+
+// TestStateWithoutNumbers: what an earlier version recorded has none. It is no reason to halt, and is completed.
+func TestStateWithoutNumbers(t *testing.T) {
+	t.Parallel()
+	url, s, r := taking(t)
+	for key, value := range r.state {
+		r.state[key] = regexp.MustCompile(`,"(numbers|gone|taken)":[\[{][^\]}]*[\]}]`).ReplaceAll(value, nil)
+	}
+	for _, want := range [][]string{nil, {"takeover public.t v"}} {
+		if err := r.open(s); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, r.settled(url, "1 public.t 11")); diff != "" {
+			t.Errorf("said (-want +got):\n%s", diff)
+		}
+		r.close()
+		servers.Exec(t, url, `DELETE FROM t WHERE id = 11`, again, `INSERT INTO t VALUES (11, 'b')`)
+	}
+}
+
+// TestTakeoverOnceItIsVisible: a table is looked at again while a transaction may be changing it.
+func TestTakeoverOnceItIsVisible(t *testing.T) {
+	t.Parallel()
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	s, r := streamed(t, url, nil)
+	s.pause = 10 * time.Millisecond
+	ctx := within(t, 60*time.Second)
+	tx, err := session(t, url).Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.Exec(t, url, `INSERT INTO t VALUES (11, 'b')`)
+	if _, err := tx.Exec(ctx, again); err != nil {
+		t.Fatal(err)
+	}
+	r.log = nil
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(func() bool { return slices.Contains(r.log, "1 public.t 11 b") })
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		servers.Exec(t, url, `SELECT pg_logical_emit_message(true, 'beat', '')`)
+		if err := r.step(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"takeover public.t v"}, r.settled(url, "1 public.t 11")); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+	r.close()
 }
