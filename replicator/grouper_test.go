@@ -19,7 +19,7 @@ import (
 //	5      a batch of whole transactions with five changes     0      a barrier
 //	m4 l4  a part, the last part, of four changes              c7     seven copied rows
 //	t2     two changes after an announcement                   pcopy  a change of phase
-//	s3     three changes, a new version of a table among them
+//	s3     three changes, a new version of a table among them o0     columns that took others' names
 func word(n int, text string) *item {
 	b := schema.NewBatch(nil)
 	b.Phase = schema.PhaseStream
@@ -41,6 +41,8 @@ func word(n int, text string) *item {
 		b.Part = schema.PartLast
 	case 't':
 		b.Tables = []*schema.Table{tableA}
+	case 'o':
+		b.Takeovers = []schema.Takeover{{Table: tableA}}
 	case 'c':
 		b.Copy, b.Upto = &schema.Copy{Table: tableA, Rows: count}, schema.Position{}
 		return newItem(int64(n), b, nil, time.Time{})
@@ -113,6 +115,9 @@ func TestGrouper(t *testing.T) {
 		},
 		{
 			name: "new versions run alone", script: "3 s3 3 3", want: []string{"commit(3)", "commit(3)!", "commit(3 3)"},
+		},
+		{
+			name: "takeovers run alone", script: "3 o0 0 3", want: []string{"commit(3)", "commit(0)!", "commit(0 3)"},
 		},
 		{
 			name: "parts are staged", script: "1 m4 m4 l2 1 1", limits: sinks.Limits{Stage: true},

@@ -159,7 +159,7 @@ func (s *stream) commitContext(ctx context.Context, batches ...*batch) error {
 			return err
 		}
 		g.Payloads = append(g.Payloads, p)
-		g.Tables = append(g.Tables, b.Tables...)
+		g.Tables, g.Takeovers = append(g.Tables, b.Tables...), append(g.Takeovers, b.Takeovers...)
 	}
 	err := s.w.Commit(ctx, g)
 	if err == nil {

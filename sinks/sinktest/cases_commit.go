@@ -106,7 +106,8 @@ func encodeInParallel(r *run) {
 	r.reopen()
 }
 
-// messagesAndSchemaChangesPass: logical messages and new table versions the target can take disturb nothing.
+// messagesAndSchemaChangesPass: logical messages, new table versions the target can take, and columns of a table without rows that take
+// the names of others disturb nothing.
 func messagesAndSchemaChangesPass(r *run) {
 	r.begin(schema.PhaseStream)
 	b := r.transaction(insert(Accounts, "1", "ada", Null))
@@ -118,6 +119,7 @@ func messagesAndSchemaChangesPass(r *run) {
 		schema.Change{Op: schema.OpMessage, After: schema.Row{First: int32(first), Count: 2}, Offset: b.offset()},
 		schema.Change{Op: schema.OpSchema, Table: Accounts, Previous: Accounts, Offset: b.offset() + 1})
 	b.Transactions[0].Count = int32(len(b.Changes))
+	b.Takeovers = []schema.Takeover{{Table: Accounts, Columns: []string{Accounts.Columns[1].Name}}}
 	r.commit(b)
 	r.commit(r.transaction(insert(Accounts, "2", "bob", Null)))
 	r.reopen()

@@ -1,0 +1,56 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rowferry/rowferry/schema"
+	"github.com/rowferry/rowferry/schema/fault"
+)
+
+// TestColumnsThatTakeTheNamesOfOthersHalt: rows of the target have values of the columns before, if it has rows, and holds these columns.
+func TestColumnsThatTakeTheNamesOfOthersHalt(t *testing.T) {
+	tests := []struct {
+		name, target string
+		columns      []string
+		says         string // what the halt names; nothing for none
+	}{
+		{"with rows", `INSERT INTO accounts VALUES (1, 'a')`, []string{"email", "owner"}, "public.accounts are others at the source now than those the target has by these names: owner, email."},
+		{"one that is not at the target", `INSERT INTO accounts VALUES (1, 'a')`, []string{"born", "email"}, "by these names: email."},
+		{"none that is at the target", `INSERT INTO accounts VALUES (1, 'a')`, []string{"born"}, ""},
+		{"without rows", `SELECT 1`, []string{"email"}, ""},
+		{"computed at the target", `ALTER TABLE accounts DROP email; ALTER TABLE accounts ADD email text GENERATED ALWAYS AS (owner || '@') STORED;
+			INSERT INTO accounts VALUES (1, 'a')`, []string{"email"}, ""},
+		{"no table", `DROP TABLE accounts`, []string{"email"}, ""},
+		{"rows in a partition", `DROP TABLE accounts; CREATE TABLE accounts (id int PRIMARY KEY, email text) PARTITION BY RANGE (id);
+			CREATE TABLE low PARTITION OF accounts FOR VALUES FROM (0) TO (9); INSERT INTO accounts VALUES (1)`, []string{"email"}, "email"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDB(t, 15, accountsDDL, test.target)
+			s := d.stream(nil)
+			b := &batch{Batch: schema.NewBatch(nil)}
+			b.Takeovers = []schema.Takeover{{Table: &schema.Table{Schema: "public", Name: "accounts"}, Columns: test.columns}}
+			err := s.commit(b)
+			if test.says == "" {
+				if err != nil {
+					t.Errorf("got %v, want none", err)
+				}
+				return
+			}
+			if got := fault.Of(err); got.Code != "target.schema_mismatch" || got.Class != fault.Terminal ||
+				!containsAll(got.Error(), test.says) || !containsAll(got.Remedy, "source.publication.changed: accept") {
+				t.Fatalf("got %v, want target.schema_mismatch that says %q and how to go on", err, test.says)
+			}
+			_ = s.w.Close()
+			_, held := d.open(nil)
+			if held.Seq != s.seq {
+				t.Errorf("the position moved from %d to %d", s.seq, held.Seq)
+			}
+			if diff := cmp.Diff([]string{"1"}, d.lines(`SELECT count(*) FROM accounts`)); diff != "" {
+				t.Errorf("rows (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
