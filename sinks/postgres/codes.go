@@ -15,9 +15,11 @@ const (
 		"then start the pipeline again"
 	remedyForeignKey = "give the role the right to apply as a replica (GRANT SET ON PARAMETER session_replication_role),\n" +
 		"make the constraint DEFERRABLE, or replicate the table it refers to as well"
-	remedyNull    = "drop NOT NULL from the target's column, or give it a default if the source does not have it"
-	remedyValue   = "give the target's column a type that holds the source's values, then start the pipeline again"
-	remedySchema  = "make the target's table as the source's; `rowferry check` names what differs"
+	remedyNull   = "drop NOT NULL from the target's column, or give it a default if the source does not have it"
+	remedyValue  = "give the target's column a type that holds the source's values, then start the pipeline again"
+	remedySchema = "make the target's table as the source's; `rowferry check` names what differs. For columns that took the names\n" +
+		"of others, give all rows of the target the source's values in them, then set source.publication.changed: accept\n" +
+		"for one start"
 	remedyTrigger = "drop or disable the target's trigger, or leave fire_triggers off so that it does not take effect,\n" +
 		"then start the pipeline again"
 	remedyCommitRows = "rows are refused by a deferred constraint of the target: find out who else writes to it,\n" +
@@ -145,7 +147,9 @@ var Codes = []fault.Code{
 	},
 	{
 		Name: "target.schema_mismatch", Title: "The target's table does not fit",
-		Meaning:  "A column is missing or of a type that cannot take the values. Only structure is at fault, no row.",
+		Meaning: "A column is missing or of a type that cannot take the values; or columns of the source were dropped and added\n" +
+			"again, or took the names of others, which no change says, so that rows which were not written since have values of\n" +
+			"the columns before.",
 		DataLost: "No.", Remedy: remedySchema,
 	},
 	{

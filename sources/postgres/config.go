@@ -85,7 +85,8 @@ type Publication struct {
 	// is made here.
 	ViaRoot bool `yaml:"via_root" default:"true"`
 	// Changed says what happens when tables, filters or column lists of the publication are no longer those the
-	// pipeline was copied with: halt, or accept.
+	// pipeline was copied with: halt, or accept. With accept, a start also takes for mended what the pipeline has halted for before:
+	// columns that took the names of others.
 	Changed string `yaml:"changed" default:"halt"`
 }
 

@@ -27,7 +27,7 @@ var (
 
 const (
 	lookShare  = 20   // one part in so many of the time is spent on looking at the numbers of tables that were described
-	lookTables = 1000 // looked at at once
+	lookTables = 1000 // that one look takes
 )
 
 // takeover is names of a table that other columns have taken.
