@@ -85,8 +85,8 @@ func (t *tail) wakeup(now time.Time) time.Time {
 		return t.gathering.Add(lingerLength)
 	}
 	tick := t.reporter.interval
-	if t.watches() && t.lookout.again.Before(now.Add(tick)) {
-		return t.lookout.again
+	if again := t.lookout.again; t.watches() && again.After(now) && again.Before(now.Add(tick)) {
+		return again
 	}
 	if t.pending > t.returned && !t.inTx && !t.batches.holds() {
 		if due := t.moved.Add(t.patience()); due.Before(now.Add(tick)) {
