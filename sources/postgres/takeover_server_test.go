@@ -223,6 +223,21 @@ func TestTakeoverOfAnIdleTable(t *testing.T) {
 	r.close()
 }
 
+// TestTakeoverSinceTheCopy: so does the beginning of the stream.
+func TestTakeoverSinceTheCopy(t *testing.T) {
+	t.Parallel()
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	servers.Exec(t, url, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (1, 'a')`)
+	s, r := newSource(t, url, nil), newReader(t)
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	r.until(r.streaming)
+	servers.Exec(t, url, again)
+	r.until(func() bool { return slices.Contains(r.log, "takeover public.t v") })
+	r.close()
+}
+
 // TestTakeoverThatHalts plays a target that does not go on: it is told again at each start, before any other change, until one accepts it.
 func TestTakeoverThatHalts(t *testing.T) {
 	t.Parallel()
