@@ -105,7 +105,7 @@ func readLocked(ctx context.Context, q querier, oids []uint32) (map[uint32]bool,
 	return locked, nil
 }
 
-// lookout watches for columns that take the names of others.
+// lookout is what a tail has seen of columns that took the names of others.
 type lookout struct {
 	again time.Time             // when it looks next
 	found map[uint32]takeover   // by table; not yet said
@@ -195,8 +195,8 @@ func (t *tail) amend(oid uint32, names tableNames) {
 	t.lookout.notes = append(t.lookout.notes, names.encode(oid))
 }
 
-// reveal says what was found and lies behind by now, in two batches: the first records that the log was read so far, so that a start
-// after the second has halted the target knows that what it then accepts was mended late enough.
+// reveal says what was found and lies behind by now, in two batches. The first records that the log was read so far: a start after the
+// second has halted the target then knows that what it accepts was mended late enough.
 func (t *tail) reveal() *schema.Batch {
 	if b := t.lookout.last; b != nil {
 		maps.Copy(t.relations.told, t.lookout.told)
@@ -246,9 +246,9 @@ func (n *tableNames) still(columns map[string]int16) map[string]int16 {
 	return left
 }
 
-// takeovers compares the columns that the target knows with those of now, and gives what to say once the log was read as far as it goes
-// now. What it was read past before a start is accepted, where that is configured, or said at once. Those that were locked before the catalog
-// was read are looked at again.
+// takeovers compares the columns that the target knows with those of now, and notes what to say once the log was read as far as it goes
+// now. What it was read past at an earlier start is accepted, where that is configured, or said at once. Tables that were locked before the
+// catalog was read are looked at again.
 func (st *stream) takeovers(ctx context.Context, now *published, locked map[uint32]bool) error {
 	accepts := st.source.cfg.Publication.Changed == "accept"
 	st.found, st.unseen = map[uint32]takeover{}, map[uint32]bool{}
