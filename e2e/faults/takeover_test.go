@@ -43,7 +43,7 @@ func TestFault40_ColumnAddedAgain(t *testing.T) {
 				p.start()
 			}
 			for range 2 {
-				p.halted("target.schema_mismatch", "public.items", "names: name", "source.publication.changed: accept")
+				p.halted("target.schema_mismatch", "public.items", "under the names name:", "source.publication.changed: accept")
 				p.onTarget(`SELECT count(*)::text FROM items WHERE id >= 1000`, "2")
 				p.stop()
 				p.start()
@@ -114,6 +114,6 @@ func TestFault40_ColumnAddedAgainButNotVisible(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	p.halted("target.schema_mismatch", "public.items", "names: name")
+	p.halted("target.schema_mismatch", "public.items", "under the names name:")
 	p.stop()
 }

@@ -47,9 +47,9 @@ func (l *lane) takeover(ctx context.Context, t schema.Takeover) error {
 		return err
 	}
 	return fault.Halt("target.schema_mismatch",
-		fmt.Errorf("columns of table %s are others at the source now than those the target has by these names: %s. They were dropped and added again, or renamed, "+
-			"which no change says, so that rows which were not written since have values of the columns before", t.Table, strings.Join(held, ", ")),
-		"give these columns, in all rows of the target's table, the values they have at the source now, without other writes to it if it has no key;\n"+
-			"then set source.publication.changed: accept for one start;\n"+
+		fmt.Errorf("table %s has other columns at the source now under the names %s: they were dropped and added again, or took the names of others, "+
+			"which no change says; rows that were not written since have values of the columns before", t.Table, strings.Join(held, ", ")),
+		"give these columns, in all rows of the target's table, the values that they have at the source now; if the table has no key, let nobody write to\n"+
+			"it meanwhile; then set source.publication.changed: accept for one start;\n"+
 			"or `rowferry teardown` the pipeline, empty its target tables, and copy again")
 }

@@ -16,8 +16,8 @@ func TestColumnsThatTakeTheNamesOfOthersHalt(t *testing.T) {
 		columns      []string
 		says         string // what the halt names; nothing for none
 	}{
-		{"with rows", `INSERT INTO accounts VALUES (1, 'a')`, []string{"email", "owner"}, "public.accounts are others at the source now than those the target has by these names: owner, email."},
-		{"one that is not at the target", `INSERT INTO accounts VALUES (1, 'a')`, []string{"born", "email"}, "by these names: email."},
+		{"with rows", `INSERT INTO accounts VALUES (1, 'a')`, []string{"email", "owner"}, "table public.accounts has other columns at the source now under the names owner, email:"},
+		{"one that is not at the target", `INSERT INTO accounts VALUES (1, 'a')`, []string{"born", "email"}, "under the names email:"},
 		{"none that is at the target", `INSERT INTO accounts VALUES (1, 'a')`, []string{"born"}, ""},
 		{"without rows", `SELECT 1`, []string{"email"}, ""},
 		{"computed at the target", `ALTER TABLE accounts DROP email; ALTER TABLE accounts ADD email text GENERATED ALWAYS AS (owner || '@') STORED;
