@@ -26,7 +26,7 @@ type Column struct {
 	Elem      Kind     // of the elements of an array or range
 	Native    string   // the type as the source spells it: numeric(10,2), public.mood, character varying(20)
 	Base      string   // for a domain, the type it rests on; otherwise equal to Native
-	Labels    []string // of an enum or set, in order
+	Labels    []string // of an enum or set, or of the elements of an array, in order
 	Precision int32    // decimal digits in all, or of fractional seconds; -1 where the type has none
 	Scale     int32    // decimal digits after the point
 	NotNull   bool
@@ -37,6 +37,9 @@ type Column struct {
 	// Initial is what rows hold here that are older than the column. It is no part of the definition: a target that
 	// gains the column needs it once, and the source forgets it when it rewrites the table.
 	Initial Initial
+	// Default is the expression of the column's default, as the source spells it; empty for none. It is no part of the
+	// definition either: the source does not tell when it alone changes.
+	Default string
 }
 
 // Initial is the value of a column in the rows that were there before it. The zero value says that it is not known, or that
@@ -53,7 +56,7 @@ type Table struct {
 	Name     string
 	Columns  []Column
 	Identity Identity
-	// Version is a hash of everything above but initial values, so the same definition has the same version wherever it is seen.
+	// Version is a hash of everything above but initial values and defaults, so the same definition has the same version wherever it is seen.
 	Version string
 }
 

@@ -149,7 +149,7 @@ func readColumns(ctx context.Context, q querier, oids []uint32) (map[uint32][]co
 			return nil, fmt.Errorf("reading columns: %w", err)
 		}
 		_, err = pgx.ForEachRow(rows, []any{&c.table, &c.Name, &c.typ, &c.typmod, &c.Native, &c.NotNull, &c.Always,
-			&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs, &c.highest, &initial, &text}, func() error {
+			&c.Generated, &part, &c.Ident, &c.number, &c.expression, &c.inputs, &c.highest, &initial, &text, &c.Default}, func() error {
 			c.Initial = initialOf(initial, text)
 			c.KeyPart = part + 1
 			c.inputs = slices.Clone(c.inputs)

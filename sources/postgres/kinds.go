@@ -116,14 +116,14 @@ func (ts typeSet) fill(c *schema.Column, oid uint32, typmod int32, native string
 		typmod = n.typmod
 	}
 	c.Kind = n.kind()
+	c.Labels = slices.Clone(n.labels)
 	if c.Kind == schema.KindArray || c.Kind == schema.KindRange {
+		c.Elem = schema.KindOpaque
 		if e := ts[n.element]; e != nil {
 			c.Elem = e.kind()
-		} else {
-			c.Elem = schema.KindOpaque
+			c.Labels = slices.Clone(e.labels)
 		}
 	}
-	c.Labels = slices.Clone(n.labels)
 	c.Precision, c.Scale = digits(c.Kind, typmod)
 }
 

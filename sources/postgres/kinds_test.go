@@ -100,7 +100,7 @@ var typeCases = []typeCase{
 	{declared: "text[]", kind: schema.KindArray, elem: schema.KindText, precision: -1},
 	{declared: "box[]", kind: schema.KindArray, elem: schema.KindGeometry, precision: -1},
 	{declared: "public.mood", kind: schema.KindEnum, precision: -1, labels: []string{"sad", "it's \"ok\"", "happy"}},
-	{declared: "public.mood[]", kind: schema.KindArray, elem: schema.KindEnum, precision: -1},
+	{declared: "public.mood[]", kind: schema.KindArray, elem: schema.KindEnum, precision: -1, labels: []string{"sad", "it's \"ok\"", "happy"}},
 	{declared: "public.pair", kind: schema.KindComposite, precision: -1},
 	{declared: "public.pair[]", kind: schema.KindArray, elem: schema.KindComposite, precision: -1},
 	{declared: "public.positive", kind: schema.KindInt32, base: "integer", precision: -1},

@@ -89,6 +89,7 @@ func (r *resolver) resolve(ctx context.Context, m *relation) (*schema.Table, boo
 		}
 	}
 	current.takeInitial(&known, &now)
+	current.takeDefaults(&known, &now)
 	r.scope[m.oid] = current
 	r.note(&current)
 	return current.table, true, nil
@@ -293,6 +294,24 @@ func (r *resolver) fromMessage(ctx context.Context, conn *pgx.Conn, m *relation,
 	}
 	v.table.WithVersion()
 	return v, nil
+}
+
+// takeDefaults takes the defaults of columns by name: from the catalog as it is now, else from the version before. The log
+// says nothing of them.
+func (v *tableVersion) takeDefaults(known, now *tableVersion) {
+	for i := range v.columns {
+		c := &v.columns[i]
+		if c.Default != "" {
+			continue
+		}
+		old := now.column(c.Name)
+		if old == nil {
+			old = known.column(c.Name)
+		}
+		if old != nil {
+			c.Default, v.table.Columns[i].Default = old.Default, old.Default
+		}
+	}
 }
 
 // column finds a column by name.
