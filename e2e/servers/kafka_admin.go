@@ -117,7 +117,7 @@ func (k *Kafka) deleteTopics(ctx context.Context, prefix string) error {
 		return err
 	}
 	defer client.Close()
-	names, err := topics(ctx, client, prefix)
+	names, err := KafkaTopics(ctx, client, prefix)
 	if err != nil || len(names) == 0 {
 		return err
 	}
@@ -139,13 +139,13 @@ func (k *Kafka) deleteTopics(ctx context.Context, prefix string) error {
 		return err
 	}
 	return await(ctx, func() (bool, error) {
-		left, err := topics(ctx, client, prefix)
+		left, err := KafkaTopics(ctx, client, prefix)
 		return len(left) == 0, err
 	})
 }
 
-// topics lists the topics whose names begin with the prefix.
-func topics(ctx context.Context, client *kgo.Client, prefix string) ([]string, error) {
+// KafkaTopics lists the topics whose names begin with the prefix.
+func KafkaTopics(ctx context.Context, client *kgo.Client, prefix string) ([]string, error) {
 	all := kmsg.NewPtrMetadataRequest()
 	all.Topics = nil // means all
 	answer, err := all.RequestWith(ctx, client)
