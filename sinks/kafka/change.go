@@ -35,6 +35,9 @@ func (r *run) change(b *schema.Batch, c *schema.Change, t *schema.Transaction, s
 		}
 		r.headers = append(r.headers, batch.Header{Key: headerLSN, Value: strconv.AppendUint(r.lsn[:0], c.Offset, 10)})
 	}
+	if r.events != nil {
+		return r.event(b, c)
+	}
 	switch c.Op {
 	case schema.OpSchema:
 		return nil
@@ -98,11 +101,16 @@ func (r *run) appendKeys(c *schema.Change, row, other []schema.Value) error {
 		r.spread, spread = r.records.AppendKey(r.spread[:0], c.Table, r.plan.spread, row, other)
 	}
 	if !ok || !spread {
-		return fault.Halt("target.key_missing",
-			fmt.Errorf("a change of %s at offset %d does not bring the columns of its key", c.Table, c.Offset),
-			"ALTER TABLE … REPLICA IDENTITY FULL at the source, or name other columns in keys or partition_columns of the target")
+		return keyMissing(c)
 	}
 	return nil
+}
+
+// keyMissing is the halt for a change that lacks columns of its key.
+func keyMissing(c *schema.Change) error {
+	return fault.Halt("target.key_missing",
+		fmt.Errorf("a change of %s at offset %d does not bring the columns of its key", c.Table, c.Offset),
+		"ALTER TABLE … REPLICA IDENTITY FULL at the source, or name other columns in keys or partition_columns of the target")
 }
 
 // moved tells whether an update gave its row another key, or another partition. What is in key and spread stays.
@@ -160,9 +168,7 @@ func (r *run) write(c *schema.Change) error {
 		return err
 	}
 	if r.enc.cfg.Oversize != claimCheck {
-		return fault.Record("target.record_too_large",
-			fmt.Errorf("a change of %s at offset %d makes a record of %d bytes; max_message is %s", c.Table, c.Offset, len(r.value), r.enc.cfg.MaxMessage),
-			remedyOversize)
+		return r.tooLarge(fmt.Sprintf("a change of %s", c.Table), c.Offset)
 	}
 	return r.claim(c)
 }
@@ -210,9 +216,7 @@ func (r *run) message(b *schema.Batch, c *schema.Change) error {
 	r.key = append(wire.AppendString(append(r.key[:0], `{"prefix":`...), prefix), '}')
 	err = r.send(t, topic.Partition(r.key, r.layout[t.name]), r.key, r.value)
 	if errors.Is(err, errTooLarge) {
-		return fault.Record("target.record_too_large",
-			fmt.Errorf("a logical message at offset %d makes a record of %d bytes; max_message is %s", c.Offset, len(r.value), r.enc.cfg.MaxMessage),
-			remedyOversize)
+		return r.tooLarge("a logical message", c.Offset)
 	}
 	return err
 }

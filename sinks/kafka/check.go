@@ -52,12 +52,12 @@ func (s *Sink) checkLedger(ctx context.Context, k *cluster.Cluster) schema.Findi
 
 // checkTopics looks for the topics of tables.
 func (s *Sink) checkTopics(ctx context.Context, k *cluster.Cluster, tables []*schema.Table) ([]schema.Finding, error) {
-	e := newEncoder(&s.cfg, s.rt.Pipeline, schema.Position{})
+	plans := planner{cfg: &s.cfg, pipeline: s.rt.Pipeline, owners: map[string]string{}}
 	names := make([]string, 0, len(tables))
 	var findings []schema.Finding
 	topics := map[*schema.Table]string{}
 	for _, t := range tables {
-		p, err := e.plans.plan(t)
+		p, err := plans.plan(t)
 		if err != nil {
 			findings = append(findings, finding(t.String(), "", err))
 			continue

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rowferry/rowferry/schema/setting"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks/kafka/batch"
 	"github.com/rowferry/rowferry/sinks/kafka/topic"
 )
@@ -52,7 +53,7 @@ type Config struct {
 	// Messages is where logical messages go.
 	Messages Messages `yaml:"messages"`
 	// TransactionTopic gets a record when a source transaction begins and one when it ends, with the number of its
-	// changes by table. Empty for none. {pipeline} may stand in it.
+	// changes by table; in debezium-json records then tell their place in it. Empty for none. {pipeline} may stand in it.
 	TransactionTopic string `yaml:"transaction_topic"`
 	// HeartbeatTopic gets a record whenever the position moves without changes, at most every 10 seconds. Empty for
 	// none. {pipeline} may stand in it.
@@ -98,8 +99,11 @@ type SASL struct {
 
 // Format says how records are written.
 type Format struct {
-	// Value is json: the plain format of files and standard output, one object a record.
+	// Value is json, the plain format of files and standard output, one object a record; or debezium-json, which readers of
+	// Debezium's topics know.
 	Value string `yaml:"value" default:"json"`
+	// Debezium says which of Debezium's forms debezium-json has.
+	Debezium debezium.Config `yaml:"debezium"`
 	// Tombstones writes a null value after each delete, for compaction.
 	Tombstones bool `yaml:"tombstones" default:"true"`
 	// Headers adds the headers rowferry.end, rowferry.lsn and rowferry.seq, which tell a repetition from a new change.
@@ -191,6 +195,7 @@ func (c Config) withDefaults(pipeline string) Config {
 	fill(&c.PartitionBy, "key")
 	fill(&c.AddedPartitions, "halt")
 	fill(&c.Format.Value, "json")
+	c.Format.Debezium = c.Format.Debezium.WithDefaults(pipeline)
 	fill(&c.Delivery, exactlyOnce)
 	fill(&c.Oversize, "halt")
 	fill(&c.Messages.Topic, "{pipeline}.message")

@@ -148,8 +148,18 @@ func TestOverdue(t *testing.T) {
 
 // BenchmarkEncode is a batch of a thousand rows made into compressed record batches of three partitions.
 func BenchmarkEncode(b *testing.B) {
-	cfg := Config{URL: "kafka://k1", Format: Format{Tombstones: true, Headers: true}, Compression: 3}.withDefaults("p")
-	e := newEncoder(&cfg, "p", schema.Position{Format: "postgres/1"})
+	for _, format := range []string{"json", formatDebezium} {
+		b.Run(format, func(b *testing.B) { benchmarkEncode(b, format) })
+	}
+}
+
+func benchmarkEncode(b *testing.B, format string) {
+	cfg := Config{URL: "kafka://k1", Format: Format{Value: format, Tombstones: true, Headers: true}, Compression: 3}.withDefaults("p")
+	events, err := cfg.newEvents("postgres:1/shop/slot")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := newEncoder(&cfg, "p", events, schema.Position{Format: "postgres/1"})
 	e.layout.Store(&layout{"p.public.accounts": 3})
 	batch := schema.NewBatch(nil)
 	for i := range 1000 {

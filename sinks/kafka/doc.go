@@ -27,6 +27,12 @@
 // in its last batch has no last. A copy that was interrupted begins anew with a t record, with snapshot "true", for
 // each table it had begun: readers forget the rows they have of it.
 //
+// # As Debezium writes it
+//
+// With format: debezium-json keys, values and headers are those of Debezium's Postgres connector (package debezium of
+// schema/wire), and what is said above of keys, unchanged columns and the headers newkey and oldkey is as it is there. Order,
+// transactions and the ledger are the same.
+//
 // # Exactly once
 //
 // The ledger is a compacted topic with one partition (package ledger). Opening takes the transactional id over, which

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/wire"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sinks/kafka/batch"
 	"github.com/rowferry/rowferry/sinks/kafka/producer"
@@ -30,6 +31,7 @@ var errNoTopic = errors.New("a topic is not known yet")
 type encoder struct {
 	cfg    *Config
 	json   *wire.JSON
+	events *debezium.Encoder // nil for the json format
 	plans  planner
 	layout atomic.Pointer[layout]
 	begun  sync.Map  // full names of tables whose copy has begun
@@ -37,9 +39,11 @@ type encoder struct {
 	spaces sync.Pool // of *workspace
 }
 
-func newEncoder(cfg *Config, pipeline string, at schema.Position) *encoder {
+// newEncoder makes an encoder; events is nil for the json format.
+func newEncoder(cfg *Config, pipeline string, events *debezium.Encoder, at schema.Position) *encoder {
 	e := &encoder{
-		cfg: cfg, json: wire.NewJSON(at), plans: planner{cfg: cfg, pipeline: pipeline, owners: map[string]string{}},
+		cfg: cfg, json: wire.NewJSON(at), events: events,
+		plans: planner{cfg: cfg, pipeline: pipeline, events: events, owners: map[string]string{}},
 	}
 	e.layout.Store(&layout{})
 	return e
@@ -101,7 +105,8 @@ func (e *encoder) start() *run {
 		r.workspace = &workspace{topics: map[string]*topicRun{}}
 		r.compressor, r.failed = batch.NewCompressor(e.cfg.Compression)
 	}
-	r.layout, r.now = *e.layout.Load(), time.Now().UnixMilli()
+	r.layout, r.at = *e.layout.Load(), time.Now()
+	r.now = r.at.UnixMilli()
 	return r
 }
 
@@ -166,7 +171,8 @@ type run struct {
 
 	enc    *encoder
 	layout layout
-	now    int64 // milliseconds: the records' timestamp, which brokers' retention goes by
+	at     time.Time // when it began
+	now    int64     // the same in milliseconds: the records' timestamp, which brokers' retention goes by
 	out    []byte
 	refs   []ref
 	claims []claim
@@ -175,6 +181,8 @@ type run struct {
 // workspace is what a run needs while it encodes: record batches before they are compressed, above all.
 type workspace struct {
 	records    *wire.Records
+	events     *debezium.Records // nil for the json format
+	marking    *mark             // counts the changes of the transaction whose records tell their place in it, nil for none
 	compressor *batch.Compressor
 	failed     error
 
@@ -222,6 +230,12 @@ func (r *run) add(j *job) error {
 	} else {
 		r.records.Reset(b)
 	}
+	if r.enc.events != nil {
+		if r.events == nil {
+			r.events = r.enc.events.Records()
+		}
+		r.events.Reset(b, r.at)
+	}
 	next := int32(0)
 	for i := range b.Transactions {
 		t := &b.Transactions[i]
@@ -241,15 +255,21 @@ func (r *run) transaction(j *job, t *schema.Transaction) error {
 	if r.enc.cfg.TransactionTopic == "" || j.batch.Part != schema.Whole {
 		return r.stretch(j, t.First, t.First+t.Count, t)
 	}
+	if r.enc.events != nil && t.ID == 0 { // a message of no transaction
+		return r.stretch(j, t.First, t.First+t.Count, t)
+	}
 	var m mark
 	m.count(j.batch, t)
-	if err := r.mark(&m, t, true); err != nil {
+	if err := r.mark(&m, j.batch, t, true); err != nil {
 		return err
 	}
-	if err := r.stretch(j, t.First, t.First+t.Count, t); err != nil {
+	r.marking = &m
+	err := r.stretch(j, t.First, t.First+t.Count, t)
+	r.marking = nil
+	if err != nil {
 		return err
 	}
-	return r.mark(&m, t, false)
+	return r.mark(&m, j.batch, t, false)
 }
 
 // stretch encodes changes of one transaction, or of none.
@@ -261,7 +281,7 @@ func (r *run) stretch(j *job, first, end int32, t *schema.Transaction) error {
 	if j.batch.Copy != nil {
 		usual = "true"
 	}
-	r.records.Enter(t, usual)
+	r.tell(t, usual)
 	r.endText = r.end[:0]
 	if t != nil {
 		r.endText = strconv.AppendUint(r.endText, t.End, 10)
@@ -271,20 +291,28 @@ func (r *run) stretch(j *job, first, end int32, t *schema.Transaction) error {
 		if i == first {
 			mark = j.first
 		}
-		if i == end-1 && j.last != "" {
+		if i == end-1 && j.last != "" && (mark != "first" || j.last == "last") {
 			mark = j.last
 		}
 		if mark != "" {
-			r.records.Enter(t, mark)
+			r.tell(t, mark)
 		}
 		if err := r.change(j.batch, &j.batch.Changes[i], t, i-first); err != nil {
 			return err
 		}
 		if mark != "" {
-			r.records.Enter(t, usual)
+			r.tell(t, usual)
 		}
 	}
 	return nil
+}
+
+// tell says which transaction the changes that follow belong to, and what source.snapshot is.
+func (r *run) tell(t *schema.Transaction, snapshot string) {
+	r.records.Enter(t, snapshot)
+	if r.events != nil {
+		r.events.Enter(t, snapshot)
+	}
 }
 
 // finish ends all record batches and gives the workspace back. The run can be sent then.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/wire"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks/kafka/topic"
 )
 
@@ -13,6 +14,8 @@ type mark struct {
 	tables []tally // in the order they came
 	total  int
 	began  bool
+	events []debezium.Tally // in Debezium's format, those written
+	placed int              // and how many they are
 }
 
 type tally struct {
@@ -51,8 +54,11 @@ func (m *mark) add(t *schema.Table) {
 	m.tables = append(m.tables, tally{name, 1})
 }
 
-// mark writes the record of a transaction's beginning, or of its end.
-func (r *run) mark(m *mark, t *schema.Transaction, begin bool) error {
+// mark writes the record of a transaction's beginning, or of its end, b holding the beginning, or the end.
+func (r *run) mark(m *mark, b *schema.Batch, t *schema.Transaction, begin bool) error {
+	if r.enc.events != nil {
+		return r.markEvent(m, t, begin, b.Changes[t.First].Offset)
+	}
 	use, err := r.use(r.enc.cfg.TransactionTopic)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks/kafka/topic"
 )
 
@@ -18,9 +19,10 @@ type layout map[string]int32
 // plan is what all records of a table version share.
 type plan struct {
 	topic  string
-	key    []int  // ordinals of the key's columns, none for a table without a key
-	spread []int  // ordinals of the columns that decide the partition, nil for those of the key
-	home   []byte // decides the partition of tables without a key: the table's name
+	key    []int           // ordinals of the key's columns, none for a table without a key
+	spread []int           // ordinals of the columns that decide the partition, nil for those of the key
+	home   []byte          // decides the partition of tables without a key: the table's name
+	event  *debezium.Table // nil for the json format
 }
 
 // maxPlans is how many table versions are remembered before it is begun anew.
@@ -29,6 +31,7 @@ const maxPlans = 1 << 16
 // planner makes plans and keeps them. Several goroutines may use it.
 type planner struct {
 	cfg      *Config
+	events   *debezium.Encoder // nil for the json format
 	pipeline string
 	plans    sync.Map // *schema.Table → *plan
 	count    atomic.Int64
@@ -63,13 +66,27 @@ func (p *planner) make(t *schema.Table) (*plan, error) {
 	var err error
 	if names, ok := p.cfg.Keys[t.String()]; ok {
 		made.key, err = ordinals(t, names, "keys")
+	} else if p.events != nil {
+		made.key = debeziumKey(t)
 	} else {
 		made.key = keyOf(t)
 	}
 	if names, ok := p.cfg.PartitionColumns[t.String()]; ok && err == nil {
 		made.spread, err = ordinals(t, names, "partition_columns")
 	}
+	if p.events != nil && err == nil {
+		made.event = p.events.Table(t, made.topic, made.key)
+	}
 	return made, err
+}
+
+// debeziumKey is what Debezium takes for a table's key: the primary key, also where deletes do not bring it, else the
+// columns of the index that is the replica identity.
+func debeziumKey(t *schema.Table) []int {
+	if key := t.Key(); len(key) > 0 || t.Identity != schema.IdentityIndex {
+		return key
+	}
+	return t.IdentKey()
 }
 
 // own refuses that two tables meet in one topic because characters of their names had to be replaced.

@@ -79,6 +79,10 @@ func (s *Sink) open(ctx context.Context, k *cluster.Cluster, c sinks.Claim) (*wr
 	if err := state.Verify(c); err != nil {
 		return nil, err
 	}
+	events, err := s.cfg.newEvents(c.Source)
+	if err != nil {
+		return nil, err
+	}
 	p := producer.New(k, s.producer())
 	if err := p.Init(ctx); err != nil {
 		return nil, err
@@ -91,7 +95,7 @@ func (s *Sink) open(ctx context.Context, k *cluster.Cluster, c sinks.Claim) (*wr
 	}
 	w := &writer{
 		sink: s, cluster: k, producer: p, claim: c, state: state,
-		encoder: newEncoder(&s.cfg, c.Pipeline, state.Position), tables: map[string]*copied{}, looked: map[*schema.Table]bool{},
+		encoder: newEncoder(&s.cfg, c.Pipeline, events, state.Position), tables: map[string]*copied{}, looked: map[*schema.Table]bool{},
 	}
 	if err := w.resume(ctx); err != nil {
 		return nil, err

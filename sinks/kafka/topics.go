@@ -10,6 +10,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks"
 	"github.com/rowferry/rowferry/sinks/kafka/cluster"
 	"github.com/rowferry/rowferry/sinks/kafka/ledger"
@@ -59,8 +60,10 @@ func (w *writer) undo(ctx context.Context, u *ledger.Update) error {
 		return nil
 	}
 	r := w.encoder.start()
-	r.records = r.enc.json.Records(schema.NewBatch(nil))
-	r.records.Enter(nil, "true")
+	if err := r.add(&job{batch: schema.NewBatch(nil)}); err != nil {
+		return err
+	}
+	r.tell(nil, "true")
 	names := slices.Sorted(maps.Keys(w.state.Copies))
 	for _, name := range names {
 		c := w.state.Copies[name]
@@ -88,7 +91,12 @@ func (r *run) empty(c ledger.Copy) error {
 		return err
 	}
 	r.headers = r.headers[:0]
-	r.value = r.records.AppendTruncate(r.value[:0], &schema.Table{Schema: c.Schema, Name: c.Table}, 0)
+	t := &schema.Table{Schema: c.Schema, Name: c.Table}
+	if r.events != nil {
+		r.value = r.events.AppendTruncate(r.value[:0], r.enc.events.Table(t, c.Topic, nil), 0, debezium.Place{})
+	} else {
+		r.value = r.records.AppendTruncate(r.value[:0], t, 0)
+	}
 	for partition := range r.layout[c.Topic] {
 		if err := r.send(use, partition, nil, r.value); err != nil {
 			return err
@@ -318,6 +326,9 @@ func (w *writer) beat(ctx context.Context, g *sinks.Group) error {
 	}
 	key := fmt.Appendf(nil, `{"pipeline":%q}`, w.claim.Pipeline)
 	value := fmt.Appendf(nil, `{"position":%q,"ts_ms":%d}`, g.Upto.Token, r.now)
+	if r.enc.events != nil {
+		key, value = r.enc.events.AppendHeartbeat(nil, nil, r.now)
+	}
 	r.headers = r.headers[:0]
 	if err := r.send(use, topic.Partition(key, r.layout[name]), key, value); err != nil {
 		return err

@@ -188,14 +188,17 @@ func (w *writer) encodeNow(r *run, b *schema.Batch, u *ledger.Update) error {
 	w.mark.count(b, t)
 	if !w.mark.began {
 		w.mark.began = true
-		if err := r.mark(&w.mark, t, true); err != nil {
+		if err := r.mark(&w.mark, b, t, true); err != nil {
 			return err
 		}
 	}
-	if err := r.add(&j); err != nil || b.Part != schema.PartLast {
+	r.marking = &w.mark
+	err := r.add(&j)
+	r.marking = nil
+	if err != nil || b.Part != schema.PartLast {
 		return err
 	}
-	err := r.mark(&w.mark, t, false)
+	err = r.mark(&w.mark, b, t, false)
 	w.mark = mark{}
 	return err
 }

@@ -49,7 +49,7 @@ func newTrial(t testing.TB, change func(*Config)) *trial {
 
 func (x *trial) open(s *Sink) {
 	x.t.Helper()
-	w, held, err := s.Open(x.t.Context(), sinks.Claim{Pipeline: "suite", Source: "s", Fingerprint: "f", Holder: "h"})
+	w, held, err := s.Open(x.t.Context(), sinks.Claim{Pipeline: "suite", Source: "postgres:1/shop/s", Fingerprint: "f", Holder: "h"})
 	if err != nil {
 		x.t.Fatalf("Open: %v", err)
 	}
@@ -338,7 +338,7 @@ func TestPartitionsAdded(t *testing.T) {
 					t.Fatalf("got %v, want a halt", err)
 				}
 				_ = x.w.Close()
-				if _, _, err = newSink(t, x.cfg).Open(t.Context(), sinks.Claim{Pipeline: "suite", Source: "s", Fingerprint: "f"}); fault.Of(err).Code != "target.partitions_added" {
+				if _, _, err = newSink(t, x.cfg).Open(t.Context(), sinks.Claim{Pipeline: "suite", Source: "postgres:1/shop/s", Fingerprint: "f"}); fault.Of(err).Code != "target.partitions_added" {
 					t.Errorf("at the next start: got %v, want a halt", err)
 				}
 				return
