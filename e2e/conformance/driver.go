@@ -19,7 +19,7 @@ import (
 // A mode is a way to play cases.
 type mode struct {
 	name   string // in expected.json, in MODE and in what is printed
-	driver string // the driver's name of it; none for the list of types, which is played without
+	driver string // the driver's name of it; none for those that are played without it
 	via    string // VIA, as start understands it
 }
 
@@ -28,6 +28,7 @@ var allModes = []mode{
 	{name: "pg-events", driver: "pg-events"},
 	{name: "pg-kafka", driver: "pg-events", via: "kafka"},
 	{name: "pg-types"},
+	{name: "pg-debezium", via: "kafka"},
 }
 
 // modes are those that MODE names, or all of them.

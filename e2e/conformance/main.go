@@ -93,9 +93,12 @@ func run(ctx context.Context) error {
 	)
 	for i, m := range modes {
 		wg.Go(func() {
-			if m.driver == "" {
+			switch {
+			case m.name == "pg-debezium":
+				errs[i] = h.debezium(ctx, want[m.name])
+			case m.driver == "":
 				errs[i] = h.types(ctx, want[m.name])
-			} else {
+			default:
 				errs[i] = h.mode(ctx, m, 55100+10*i, want[m.name])
 			}
 		})

@@ -107,7 +107,7 @@ func (t *typesRun) run(ctx context.Context, want int) error {
 	}
 	defer d.Kill()
 	if t.phase == "stream" {
-		if err := awaitStreaming(ctx, d); err != nil {
+		if err := awaitStreaming(ctx, d, 2); err != nil {
 			return fmt.Errorf("pg-types stream: %w; see %s", err, folder)
 		}
 		if err := insert(); err != nil {
@@ -290,7 +290,7 @@ func execute(ctx context.Context, url string, statements ...string) error {
 }
 
 // awaitStreaming waits until all pipelines have copied what was there.
-func awaitStreaming(ctx context.Context, d *daemon.Daemon) error {
+func awaitStreaming(ctx context.Context, d *daemon.Daemon, all int) error {
 	for deadline := time.Now().Add(typesLimit); ; {
 		report, err := d.Status(ctx)
 		streaming := 0
@@ -299,11 +299,11 @@ func awaitStreaming(ctx context.Context, d *daemon.Daemon) error {
 				streaming++
 			}
 		}
-		if err == nil && streaming == 2 {
+		if err == nil && streaming == all {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("%d of 2 pipelines stream after %s", streaming, typesLimit), err)
+			return errors.Join(fmt.Errorf("%d of %d pipelines stream after %s", streaming, all, typesLimit), err)
 		}
 		select {
 		case <-ctx.Done():
