@@ -12,6 +12,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/wire"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 )
 
 // encodeTime is how long, of CPU, each side encodes in a round.
@@ -152,14 +153,80 @@ func jsonLineOf(b *schema.Batch, t *schema.Transaction, c *schema.Change) (*json
 	}, errors.Join(errs[:]...)
 }
 
+// column is a nullable column.
+func column(name string, kind schema.Kind, native string) schema.Column {
+	return schema.Column{Name: name, Kind: kind, Native: native, Base: native}
+}
+
+// measureFormat measures debezium-json without schemas against json, each record with its key.
+func (b *bench) measureFormat() error {
+	const rows = 1000
+	rowsOf := encodeRows(rows)
+	table := rowsOf.Changes[0].Table
+	key := []int{0}
+	plain := wire.NewJSON(schema.Position{Format: "postgres/1"}).Records(rowsOf)
+	encoder, err := debezium.New(debezium.Config{}.WithDefaults("bench"), "postgres:1/shop/bench")
+	if err != nil {
+		return err
+	}
+	compiled, events := encoder.Table(table, "bench.public.orders", key), encoder.Records()
+	var dst []byte
+	mine := func() error {
+		events.Reset(rowsOf, time.Now())
+		return eachChange(rowsOf, func(t *schema.Transaction) { events.Enter(t, "false") }, func(c *schema.Change) (err error) {
+			dst = events.AppendKey(dst[:0], compiled, rowsOf.Row(c.After))
+			dst, err = events.AppendChange(dst, compiled, c, debezium.Place{})
+			return err
+		})
+	}
+	other := func() error {
+		plain.Reset(rowsOf)
+		return eachChange(rowsOf, func(t *schema.Transaction) { plain.Enter(t, "false") }, func(c *schema.Change) (err error) {
+			dst, _ = plain.AppendKey(dst[:0], table, key, rowsOf.Row(c.After), nil)
+			dst, err = plain.AppendValue(dst, c)
+			return err
+		})
+	}
+	var ours, theirs []sample
+	for range b.options.rounds {
+		a, err := repeat(other)
+		if err != nil {
+			return fmt.Errorf("encoding json: %w", err)
+		}
+		m, err := repeat(mine)
+		if err != nil {
+			return fmt.Errorf("encoding debezium-json: %w", err)
+		}
+		theirs = append(theirs, sample{value: 1e6 / (a.speed * rows), content: true})
+		ours = append(ours, sample{value: 1e6 / (m.speed * rows), content: m.allocations == 0})
+	}
+	b.add("debezium_json_cpu", ours, theirs)
+	return nil
+}
+
+// eachChange goes through a batch of whole transactions.
+func eachChange(b *schema.Batch, enter func(*schema.Transaction), change func(*schema.Change) error) error {
+	for i := range b.Transactions {
+		t := &b.Transactions[i]
+		enter(t)
+		for n := t.First; n < t.First+t.Count; n++ {
+			if err := change(&b.Changes[n]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // encodeRows makes inserts of ten columns, in transactions of a hundred.
 func encodeRows(rows int) *schema.Batch {
 	const each, commit, begin = 100, 1_795_000_000_000_000, 1 << 34
 	table := (&schema.Table{Schema: "public", Name: "orders", Columns: []schema.Column{
-		{Name: "id", Kind: schema.KindInt64}, {Name: "customer", Kind: schema.KindInt32}, {Name: "state", Kind: schema.KindText},
-		{Name: "total", Kind: schema.KindDecimal}, {Name: "paid", Kind: schema.KindBool}, {Name: "ratio", Kind: schema.KindFloat64},
-		{Name: "at", Kind: schema.KindTimestampTZ}, {Name: "note", Kind: schema.KindText}, {Name: "ref", Kind: schema.KindUUID},
-		{Name: "count", Kind: schema.KindInt64},
+		column("id", schema.KindInt64, "bigint"), column("customer", schema.KindInt32, "integer"),
+		column("state", schema.KindText, "text"), column("total", schema.KindDecimal, "numeric(12,2)"),
+		column("paid", schema.KindBool, "boolean"), column("ratio", schema.KindFloat64, "double precision"),
+		column("at", schema.KindTimestampTZ, "timestamp with time zone"), column("note", schema.KindText, "text"),
+		column("ref", schema.KindUUID, "uuid"), column("count", schema.KindInt64, "bigint"),
 	}}).WithVersion()
 	b := schema.NewBatch(nil)
 	for i := range rows {

@@ -44,7 +44,12 @@ func (b *bench) measureKafka(ctx context.Context) error {
 		}
 	}
 	if b.wants("json_encode", "json_allocations") {
-		return b.measureEncode()
+		if err := b.measureEncode(); err != nil {
+			return err
+		}
+	}
+	if b.wants("debezium_json_cpu") {
+		return b.measureFormat()
 	}
 	return nil
 }
