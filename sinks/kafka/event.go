@@ -54,23 +54,28 @@ func (r *run) event(b *schema.Batch, c *schema.Change) error {
 		}
 		return nil
 	}
-	if c.Op != schema.OpRead && cfg.Skips([...]string{"read", "create", "update", "delete"}[c.Op]) {
+	before, after := b.Row(c.Before), b.Row(c.After)
+	mayMove := c.Op == schema.OpUpdate && before != nil
+	skipped := c.Op != schema.OpRead && cfg.Skips([...]string{"read", "create", "update", "delete"}[c.Op])
+	if skipped && !mayMove {
 		return nil
 	}
 	if err := r.enter(c.Table); err != nil {
 		return err
 	}
-	before, after := b.Row(c.Before), b.Row(c.After)
 	if c.Op == schema.OpDelete {
 		return r.eventRemove(c, before, nil)
 	}
-	if c.Op == schema.OpUpdate && before != nil {
+	if mayMove {
 		moved, err := r.eventMoved(c, before, after)
 		if err != nil {
 			return err
 		}
 		if moved {
 			return r.eventRekey(c, before, after)
+		}
+		if skipped {
+			return nil
 		}
 	}
 	if err := r.eventKeys(c, after, before); err != nil {
@@ -111,20 +116,26 @@ func (r *run) eventMoved(c *schema.Change, before, after []schema.Value) (bool, 
 	return !bytes.Equal(r.old, r.spread), err
 }
 
-// eventRekey writes an update that gave its row another key: the old one ends, the new one begins.
+// eventRekey writes an update that gave its row another key: the old one ends, the new one begins. Each half is skipped if
+// its own operation is.
 func (r *run) eventRekey(c *schema.Change, before, after []schema.Value) error {
 	removed, added := *c, *c
 	removed.Op, removed.After = schema.OpDelete, schema.Row{}
 	added.Op, added.Before = schema.OpCreate, schema.Row{}
-	usual := len(r.headers)
+	cfg, usual := &r.enc.cfg.Format.Debezium, len(r.headers)
 	header := func(name string, row []schema.Value) {
 		r.headers = append(r.headers[:usual], batch.Header{
 			Key: name, Value: r.events.AppendKeyFields(nil, r.plan.event, row), // rare
 		})
 	}
-	header(headerDebeziumNew, after)
-	if err := r.eventRemove(&removed, before, after); err != nil {
-		return err
+	if !cfg.Skips("delete") {
+		header(headerDebeziumNew, after)
+		if err := r.eventRemove(&removed, before, after); err != nil {
+			return err
+		}
+	}
+	if cfg.Skips("create") {
+		return nil
 	}
 	header(headerDebeziumOld, before)
 	if err := r.eventKeys(c, after, before); err != nil {

@@ -85,19 +85,21 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestEventsSkipped: what is left out leaves nothing, not even a tombstone.
+// TestEventsSkipped: what is left out leaves nothing, not even a tombstone. A new key is two operations of their own.
 func TestEventsSkipped(t *testing.T) {
 	x := debeziumTrial(t, func(c *Config) { c.Format.Debezium.Skip = []string{"truncate", "delete", "update"} })
 	x.commit(x.tx(func(b *schema.Batch) {
 		b.Changes = []schema.Change{
 			{Op: schema.OpCreate, Table: sinktest.Accounts, Offset: 1, After: row(b, "1", "a", "x")},
 			{Op: schema.OpUpdate, Table: sinktest.Accounts, Offset: 2, Before: row(b, "1", "a", "x"), After: row(b, "2", "b", "x")},
-			{Op: schema.OpDelete, Table: sinktest.Accounts, Offset: 3, Before: row(b, "2", "b", "x")},
-			{Op: schema.OpTruncate, Table: sinktest.Accounts, Offset: 4, Truncate: &schema.Truncate{Tables: []*schema.Table{sinktest.Accounts}}},
+			{Op: schema.OpUpdate, Table: sinktest.Accounts, Offset: 3, Before: row(b, "2", "b", "x"), After: row(b, "2", "c", "x")},
+			{Op: schema.OpDelete, Table: sinktest.Accounts, Offset: 4, Before: row(b, "2", "c", "x")},
+			{Op: schema.OpTruncate, Table: sinktest.Accounts, Offset: 5, Truncate: &schema.Truncate{Tables: []*schema.Table{sinktest.Accounts}}},
 		}
 	}))
-	if got := showEvents(readCommitted(t, x.broker, x.topicOf("accounts"))); len(got) != 1 {
-		t.Errorf("got %v, want the insert alone", got)
+	got := showEvents(readCommitted(t, x.broker, x.topicOf("accounts")))
+	if len(got) != 2 || !strings.Contains(got[0], `"op":"c"`) || !strings.Contains(got[1], `"op":"c"`) {
+		t.Errorf("got %v, want the insert, and the half of the update that makes a new key", got)
 	}
 }
 

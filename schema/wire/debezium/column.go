@@ -33,7 +33,7 @@ type toastForm uint8
 const (
 	toastNull    toastForm = iota // it does not fit the type, and NULL stands there
 	toastText                     // itself
-	toastBytes                    // its bytes
+	toastBytes                    // its bytes, or itself where bytes are hex; the other forms of bytes have none
 	toastTexts                    // an array with itself as the only element
 	toastNumbers                  // an array with its bytes as numbers
 	toastPair                     // an hstore with itself as key and value
@@ -140,10 +140,12 @@ func (c *Config) unchanged(out *column) []byte {
 	case toastText:
 		return quoted
 	case toastBytes:
-		if c.Binary == "bytes" {
+		switch c.Binary {
+		case "bytes":
 			return appendBase64(nil, placeholder)
+		case "hex":
+			return quoted
 		}
-		return quoted
 	case toastTexts:
 		return append(append([]byte("["), quoted...), ']')
 	case toastNumbers:

@@ -2,17 +2,21 @@ package debezium
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rowferry/rowferry/schema"
 )
 
 // Debezium reads defaults out of their expressions without evaluating them: a literal in quotes counts up to its first
-// quote, a call of a function stands for a value that says nothing, and what is neither is taken as it is.
+// quote, a call of a function stands for a value that says nothing, as do the words for now, and what is none of these is
+// taken as it is.
 var (
 	literalDefault  = regexp.MustCompile(`'(.*?)'`)
-	functionDefault = regexp.MustCompile(`^[(]?(?:public\.)?[A-Za-z0-9_]+\((?:.+(?:, ?.+)*)?\)`)
+	functionDefault = regexp.MustCompile(`^[(]?[A-Za-z0-9_.]+\((?:.+(?:, ?.+)*)?\)`)
 )
+
+var nowDefaults = []string{"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 
 // ofFunctions is what a call of a function stands for, by type. Types that are not here have no default.
 var ofFunctions = map[string]string{
@@ -37,7 +41,7 @@ func defaultText(c *schema.Column, t typeName) (text string, ok bool) {
 	if !known && c.Kind != schema.KindEnum || known && t.qualified {
 		return "", false
 	}
-	if functionDefault.MatchString(expression) {
+	if functionDefault.MatchString(expression) || slices.Contains(nowDefaults, strings.ToLower(expression)) {
 		return ofFunction, known
 	}
 	if text, ok = literal(expression); !ok {

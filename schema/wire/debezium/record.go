@@ -45,7 +45,8 @@ func (r *Records) Reset(b *schema.Batch, now time.Time) {
 const ops = "rcudt"
 
 // Enter says which transaction the changes that follow belong to, nil for none. snapshot is what source.snapshot says of
-// them. Existing rows have no time of their own; theirs is when they are written.
+// them, where "false" is the default of that field: only what writes defaults for NULL tells it. Existing rows have no
+// time of their own; theirs is when they are written.
 func (r *Records) Enter(t *schema.Transaction, snapshot string) {
 	micros, end, id, origin := r.millis*1000, uint64(0), uint64(0), ""
 	if t != nil {
@@ -56,7 +57,11 @@ func (r *Records) Enter(t *schema.Transaction, snapshot string) {
 	}
 	r.id = id
 	h := strconv.AppendInt(append(r.head[:0], r.enc.source...), micros/1000, 10)
-	h = append(append(append(h, `,"snapshot":"`...), snapshot...), `","db":`...)
+	if snapshot == "false" && !r.enc.cfg.NullAsDefault {
+		h = append(h, `,"snapshot":null,"db":`...)
+	} else {
+		h = append(append(append(h, `,"snapshot":"`...), snapshot...), `","db":`...)
+	}
 	h = append(wire.AppendString(h, []byte(r.enc.database)), `,"sequence":"[`...)
 	if end == 0 {
 		h = append(h, `null,\"`...)

@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,26 @@ func TestRecords(t *testing.T) {
 	wrong := schema.Change{Op: schema.OpCreate, Table: table, After: row(b, "1")}
 	if _, err := r.AppendChange(nil, compiled, &wrong, Place{}); err == nil {
 		t.Error("a row of one value: got no error")
+	}
+}
+
+// TestSnapshotIsDefault: "false" is the default of source.snapshot, and is NULL to what does not write defaults.
+func TestSnapshotIsDefault(t *testing.T) {
+	for writes, want := range map[bool]string{true: `"snapshot":"false",`, false: `"snapshot":null,`} {
+		cfg := configOf("")
+		cfg.NullAsDefault = writes
+		e := encoder(t, cfg)
+		table := orders()
+		compiled, r := e.Table(table, "p.public.orders", table.Key()), e.Records()
+		r.Reset(schema.NewBatch(nil), now)
+		r.Enter(&schema.Transaction{ID: 9, End: 90}, "false")
+		if got := string(r.AppendTruncate(nil, compiled, 70, Place{})); !strings.Contains(got, want) {
+			t.Errorf("null_as_default %t: got %s, want %s in it", writes, got, want)
+		}
+		r.Enter(nil, "first")
+		if got := string(r.AppendTruncate(nil, compiled, 70, Place{})); !strings.Contains(got, `"snapshot":"first",`) {
+			t.Errorf("null_as_default %t: got %s, want what it is of existing rows", writes, got)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ const (
 	microsADay   = secondsADay * microsASec
 	infiniteDay  = -2147472692          // the day Java has for a date of infinity
 	minusInfDay  = -2147472691          // the same for -infinity
+	elementDay   = 106751991166         // the same for infinity in an array
+	minusElemDay = 106748361128         // the same for -infinity in an array, whose sign is lost
 	infiniteTime = 9223372036825200000  // microseconds of a timestamp of infinity
 	minusInfTime = -9223372036832400000 // the same for -infinity
 )
@@ -217,15 +219,19 @@ func (m *moment) epochMillis() int64 {
 	return m.day*secondsADay*1000 + floorDiv(m.micros, 1000)
 }
 
-// epochNanos is the nanoseconds since 1970; beyond what fits it wraps around, as in Java.
-func (m *moment) epochNanos() int64 {
+// epochNanos is the nanoseconds since 1970. ok is false beyond what fits, the years 1677 to 2262.
+func (m *moment) epochNanos() (nanos int64, ok bool) {
 	switch m.infinite {
 	case 1:
-		return math.MaxInt64
+		return math.MaxInt64, true
 	case -1:
-		return math.MinInt64
+		return math.MinInt64, true
 	}
-	return m.day*microsADay*1000 + m.micros*1000
+	if m.day < math.MinInt64/microsADay || m.day > math.MaxInt64/microsADay {
+		return 0, false
+	}
+	micros := m.day*microsADay + m.micros
+	return micros * 1000, micros >= math.MinInt64/1000 && micros <= math.MaxInt64/1000
 }
 
 // appendISODate appends a date as ISO 8601 has it: a year of more than four digits has its sign.
@@ -266,28 +272,32 @@ func appendPadded(dst []byte, n int64, width int) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
-// writeDay writes a date as days since 1970.
-func writeDay(_ *scratch, dst, text []byte, _ *column) ([]byte, bool) {
+// parseDay takes a date. Infinite ones are a day like any other.
+func parseDay(text []byte, c *column) (day int64, ok bool) {
 	m, ok := parseMoment(text, true, false)
-	switch m.infinite {
-	case 1:
-		m.day = infiniteDay
-	case -1:
-		m.day = minusInfDay
+	switch {
+	case m.infinite > 0 && c.element:
+		return elementDay, ok
+	case m.infinite > 0:
+		return infiniteDay, ok
+	case m.infinite < 0 && c.element:
+		return minusElemDay, ok
+	case m.infinite < 0:
+		return minusInfDay, ok
 	}
-	return strconv.AppendInt(dst, m.day, 10), ok
+	return m.day, ok
+}
+
+// writeDay writes a date as days since 1970, of 32 bits.
+func writeDay(_ *scratch, dst, text []byte, c *column) ([]byte, bool) {
+	day, ok := parseDay(text, c)
+	return strconv.AppendInt(dst, int64(int32(day)), 10), ok
 }
 
 // writeISODay writes a date as text.
-func writeISODay(_ *scratch, dst, text []byte, _ *column) ([]byte, bool) {
-	m, ok := parseMoment(text, true, false)
-	switch m.infinite {
-	case 1:
-		m.day = infiniteDay
-	case -1:
-		m.day = minusInfDay
-	}
-	return append(appendISODate(append(dst, '"'), m.day), `Z"`...), ok
+func writeISODay(_ *scratch, dst, text []byte, c *column) ([]byte, bool) {
+	day, ok := parseDay(text, c)
+	return append(appendISODate(append(dst, '"'), day), `Z"`...), ok
 }
 
 // writeClock writes a time of day in units of c.scale nanoseconds. In arrays Debezium knows milliseconds only.
@@ -323,15 +333,16 @@ func writeTimestamp(_ *scratch, dst, text []byte, c *column) ([]byte, bool) {
 	m, ok := parseMoment(text, true, true)
 	m.zone = 0
 	var n int64
+	fits := true
 	switch c.scale {
 	case millisecond:
 		n = m.epochMillis()
 	case microsecond:
 		n = m.epochMicros()
 	default:
-		n = m.epochNanos()
+		n, fits = m.epochNanos()
 	}
-	return strconv.AppendInt(dst, n, 10), ok
+	return strconv.AppendInt(dst, n, 10), ok && fits
 }
 
 // writeISOTimestamp writes a timestamp without a zone as text.
