@@ -24,11 +24,15 @@ func (l *lane) takeovers(ctx context.Context, list []schema.Takeover) error {
 	return nil
 }
 
-// takeover looks at one table. One that is gone halts with its next change, and what the target computes follows by itself.
+// takeover looks at one table. What the target computes follows by itself. One that is not there may have got another name
+// already, under which nobody would look at it again.
 func (l *lane) takeover(ctx context.Context, t schema.Takeover) error {
 	r, err := l.look(ctx, t.Table.Schema, t.Table.Name)
 	if errors.Is(err, errNoTable) {
-		return nil
+		return fault.Halt("target.table_missing",
+			fmt.Errorf("table %s is gone from the target, and other columns have the names %s at the source now", t.Table, strings.Join(t.Columns, ", ")),
+			"if the table was renamed, give it its name back until the pipeline has told of these columns;\n"+
+				"if the source has dropped it, start the pipeline again;\nor `rowferry teardown` the pipeline and copy again")
 	}
 	if err != nil {
 		return fmt.Errorf("looking at table %s: %w", t.Table, err)

@@ -85,18 +85,23 @@ func (t *tail) wakeup(now time.Time) time.Time {
 		return t.gathering.Add(lingerLength)
 	}
 	tick := t.reporter.interval
-	if again := t.lookout.again; t.watches() && again.After(now) && again.Before(now.Add(tick)) {
-		return again
+	regular := now.Add(tick)
+	soonest := regular
+	if again := t.lookout.again; t.watches() && again.After(now) && again.Before(soonest) {
+		soonest = again
 	}
 	if t.pending > t.returned && !t.inTx && !t.batches.holds() {
-		if due := t.moved.Add(t.patience()); due.Before(now.Add(tick)) {
-			return due
+		if due := t.moved.Add(t.patience()); due.Before(soonest) {
+			soonest = due
 		}
+	}
+	if soonest.Before(regular) {
+		return soonest
 	}
 	if left := t.deadline.Sub(now); left >= tick/2 && left <= tick {
 		return t.deadline
 	}
-	return now.Add(tick)
+	return regular
 }
 
 // quiet looks at a read that ended without a byte. After three intervals without one, during which the reporter

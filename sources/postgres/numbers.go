@@ -80,17 +80,22 @@ func (n tableNames) numbered(now map[string]int16) tableNames {
 }
 
 // succeed gives the names of a new version what is known of the one before; now is the numbers of the new version. Under a name that
-// both have, the target has the column it had, until it is seen to be another one. Two names that have changed places are not kept so:
-// these the target sees itself. The target keeps a column that is gone from the source, and gets no other one when the name comes back.
+// both have, the target has the column it had, until it is seen to be another one. Names whose columns have changed places are not kept
+// so, as long as those are there: the target sees that itself. The target keeps a column that is gone from the source, and gets no other one when the name comes back.
 func (n tableNames) succeed(before tableNames, now map[string]int16) tableNames {
 	kept, passed := before.numbers(), crossed(before.Columns, n.Columns)
 	numbers, live, here := make([]int16, len(n.Columns)), map[int16]bool{}, map[string]bool{}
+	for _, name := range n.Columns {
+		here[name], live[now[name]] = true, true
+	}
 	for i, name := range n.Columns {
 		numbers[i] = now[name]
-		if was := kept[name]; was != 0 && !passed[name] {
+		if was := kept[name]; was != 0 && !(passed[name] && live[was]) {
 			numbers[i] = was
 		}
-		here[name], live[numbers[i]], live[now[name]] = true, true, true
+	}
+	for _, number := range numbers {
+		live[number] = true
 	}
 	for i, name := range n.Columns {
 		if gone := before.Gone[name]; gone != 0 && !live[gone] {
@@ -176,7 +181,9 @@ func (n *tableNames) taken(now map[string]int16) map[string]int16 {
 		return nil
 	}
 	for name := range inverted(n.Columns, func(name string) (int, bool) { return int(now[name]), now[name] != 0 }) {
-		delete(found, name)
+		if live[n.number(name)] {
+			delete(found, name)
+		}
 	}
 	if len(found) == 0 {
 		return nil

@@ -199,7 +199,8 @@ func (t *tail) Next(ctx context.Context) (*schema.Batch, error) {
 		batch, err := t.step(ctx)
 		if errors.Is(err, errShort) {
 			if batch = t.due(false); batch == nil {
-				if err = t.look(ctx); err == nil && !t.ripe() {
+				err = nil
+				if t.look(ctx); !t.ripe() {
 					err = t.fill(ctx)
 				}
 			}

@@ -28,6 +28,7 @@ var (
 const (
 	lookShare  = 20   // one part in so many of the time is spent on looking at the numbers of tables that were described
 	lookTables = 1000 // that one look takes
+	lookTime   = 10 * time.Second
 )
 
 // takeover is names of a table that other columns have taken.
@@ -108,6 +109,7 @@ func readLocked(ctx context.Context, q querier, oids []uint32) (map[uint32]bool,
 // lookout is what a tail has seen of columns that took the names of others.
 type lookout struct {
 	again time.Time             // when it looks next
+	blind bool                  // the last look failed
 	found map[uint32]takeover   // by table; not yet said
 	ripe  LSN                   // where the first of them is to be said
 	notes []schema.State        // to be recorded with the next position
@@ -133,14 +135,11 @@ func (t *tail) watches() bool { return t.cfg.numbers != nil && len(t.relations.u
 
 // look compares the numbers of columns of tables that were described since the last look. It is in no hurry: what a description
 // belongs to is in the catalog for ever after, but for a transaction that is not over, whose tables wait for another look.
-func (t *tail) look(ctx context.Context) error {
+func (t *tail) look(ctx context.Context) {
 	unseen := t.relations.unseen
-	if !t.watches() {
-		return nil
-	}
 	began := time.Now()
-	if began.Before(t.lookout.again) {
-		return nil
+	if !t.watches() || began.Before(t.lookout.again) {
+		return
 	}
 	oids := make([]uint32, 0, min(len(unseen), lookTables))
 	for oid := range unseen {
@@ -148,10 +147,18 @@ func (t *tail) look(ctx context.Context) error {
 			break
 		}
 	}
-	seen, err := t.cfg.numbers.look(ctx, oids)
-	if err != nil {
-		return err
+	bounded, cancel := context.WithTimeout(ctx, lookTime)
+	seen, err := t.cfg.numbers.look(bounded, oids)
+	cancel()
+	t.lookout.again = began.Add(max(t.cfg.lookEvery, time.Since(began)*lookShare))
+	if err != nil { // it may be late: whatever ails the catalog, the log is read on
+		if !t.lookout.blind && ctx.Err() == nil {
+			t.cfg.log.Warn().Err(err).Msg("the numbers of columns cannot be compared now")
+		}
+		t.lookout.blind = true
+		return
 	}
+	t.lookout.blind = false
 	for _, oid := range oids {
 		if !seen.locked[oid] {
 			delete(unseen, oid)
@@ -159,8 +166,6 @@ func (t *tail) look(ctx context.Context) error {
 		}
 	}
 	t.lookout.ripen()
-	t.lookout.again = began.Add(max(t.cfg.lookEvery, time.Since(began)*lookShare))
-	return nil
 }
 
 // compare looks at one table.

@@ -95,7 +95,11 @@ func TestColumnsThatTakeTheNamesOfOthers(t *testing.T) {
 			`ALTER TABLE t RENAME w TO v`}},
 		{name: "renamed twice at once", ddl: []string{`ALTER TABLE t RENAME v TO w; ALTER TABLE t RENAME w TO v`}},
 		{name: "another type without dropping it", ddl: []string{`ALTER TABLE t ALTER v TYPE varchar(9)`}},
-		{name: "in the middle", before: []string{`CREATE TABLE t (id int PRIMARY KEY, v text, w text)`}, ddl: []string{again}, last: "1 public.t 99 NULL z"},
+		{name: "in the middle", before: []string{`CREATE TABLE t (id int PRIMARY KEY, v text, w text)`}, ddl: []string{again}, last: "1 public.t 99 NULL z",
+			want: []string{"takeover public.t v"}},
+		{name: "two, in another order", before: []string{`CREATE TABLE t (id int PRIMARY KEY, v text, u int, w text)`},
+			ddl:  []string{`ALTER TABLE t DROP COLUMN v, DROP COLUMN w; ALTER TABLE t ADD COLUMN w text, ADD COLUMN v text DEFAULT 'x'`},
+			last: "1 public.t 99 NULL NULL z", want: []string{"takeover public.t v w"}},
 		{name: "swapped", before: []string{`CREATE TABLE t (id int PRIMARY KEY, w text, v text)`},
 			ddl:  []string{`BEGIN; ALTER TABLE t RENAME v TO s; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME s TO w; COMMIT`},
 			last: "1 public.t 99 z NULL"},
@@ -193,6 +197,48 @@ func taking(t *testing.T) (string, *Source, *reader) {
 	servers.Exec(t, url, `INSERT INTO t VALUES (10, 'a')`, again, `INSERT INTO t VALUES (11, 'b')`)
 	r.log = nil
 	return url, s, r
+}
+
+// sleepy is a catalog that does not answer at first.
+type sleepy struct {
+	numberer
+	asked *int
+}
+
+func (s sleepy) look(ctx context.Context, oids []uint32) (sight, error) {
+	if *s.asked++; *s.asked == 1 {
+		return sight{}, context.DeadlineExceeded
+	}
+	return s.numberer.look(ctx, oids)
+}
+
+// TestTakeoverAfterALookThatFailed: the log is read on, and the catalog is asked again.
+func TestTakeoverAfterALookThatFailed(t *testing.T) {
+	t.Parallel()
+	url := servers.ForTest(t, 15).NewDatabase(t)
+	s, r := streamed(t, url, nil)
+	s.pause = 10 * time.Millisecond
+	if err := r.open(s); err != nil {
+		t.Fatal(err)
+	}
+	servers.Exec(t, url, `INSERT INTO t VALUES (10, 'a')`)
+	if said := r.settled(url, "1 public.t 10 a"); said != nil {
+		t.Fatalf("got %v before anything happened", said)
+	}
+	st, ok := r.stream.(*stream)
+	if !ok {
+		t.Fatal("the stream is another one's")
+	}
+	asked := 0
+	st.tail.cfg.numbers = sleepy{st.tail.cfg.numbers, &asked}
+	servers.Exec(t, url, again, `INSERT INTO t VALUES (11, 'b')`)
+	if diff := cmp.Diff([]string{"takeover public.t v"}, r.settled(url, "1 public.t 11 b")); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+	if asked < 2 {
+		t.Errorf("the catalog was asked %d times, want twice", asked)
+	}
+	r.close()
 }
 
 // TestTakeoverIsSaidBehindAllRowsFromBefore: the catalog is ahead of the log. What is mended after the halt is not undone by rows from before.
