@@ -79,9 +79,10 @@ const (
 // session is one connection with its settings.
 type session struct {
 	conn    *pgconn.PgConn
-	replica bool              // triggers and foreign keys are out of effect
-	limit   time.Duration     // how long the server may take to answer
-	kept    map[string]string // names of the statements that the server keeps for known, by their text
+	replica bool             // triggers and foreign keys are out of effect
+	limit   time.Duration    // how long the server may take to answer
+	kept    map[string]*kept // statements that the server keeps for known, by their text
+	keeps   int              // how many there ever were
 }
 
 // connConfig is the configuration of one connection.
@@ -242,22 +243,41 @@ func (s *session) rows(ctx context.Context, sql string, args ...string) ([][]str
 	return textOf(result), nil
 }
 
-// known is rows for a statement that is asked again and again, which the server parses and plans once.
+// kept is a statement that the server keeps, and how often it was asked.
+type kept struct {
+	name string
+	uses int
+}
+
+// keptUses is how often a statement is asked before it is planned anew: the server plans it for the catalog as it was, and what
+// reads a small one whole takes long when it has grown by a hundred thousand tables.
+const keptUses = 1000
+
+// known is rows for a statement that is asked again and again, which the server parses and plans once for many times.
 func (s *session) known(ctx context.Context, sql string, args ...string) ([][]string, error) {
 	ctx, clock := watchFor(ctx, s.limit)
 	defer clock.stop()
-	name, kept := s.kept[sql]
-	if !kept {
-		name = "rfk" + strconv.Itoa(len(s.kept))
-		if _, err := s.conn.Prepare(ctx, name, sql, nil); err != nil {
+	k := s.kept[sql]
+	if k != nil && k.uses >= keptUses {
+		if err := s.conn.Deallocate(ctx, k.name); err != nil {
+			return nil, broken(context.Cause(ctx), err)
+		}
+		delete(s.kept, sql)
+		k = nil
+	}
+	if k == nil {
+		k = &kept{name: "rfk" + strconv.Itoa(s.keeps)}
+		s.keeps++
+		if _, err := s.conn.Prepare(ctx, k.name, sql, nil); err != nil {
 			return nil, broken(context.Cause(ctx), err)
 		}
 		if s.kept == nil {
-			s.kept = map[string]string{}
+			s.kept = map[string]*kept{}
 		}
-		s.kept[sql] = name
+		s.kept[sql] = k
 	}
-	result := s.conn.ExecPrepared(ctx, name, bytesOf(args), nil, nil).Read()
+	k.uses++
+	result := s.conn.ExecPrepared(ctx, k.name, bytesOf(args), nil, nil).Read()
 	if result.Err != nil {
 		return nil, broken(context.Cause(ctx), result.Err)
 	}
