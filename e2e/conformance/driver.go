@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -82,22 +80,4 @@ func (h *harness) python(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	return cmd
-}
-
-// freePair returns the first port from base on that is free together with the next one.
-func freePair(base int) int {
-	for port := base; port < base+1000; port += 20 {
-		if free(port) && free(port+1) {
-			return port
-		}
-	}
-	return base
-}
-
-func free(port int) bool {
-	l, err := net.Listen("tcp4", "127.0.0.1:"+strconv.Itoa(port))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }

@@ -24,6 +24,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rowferry/rowferry/e2e/servers"
 )
 
 // limit ends a run that hangs. The whole takes no more than 18 minutes on two quiet cores; a machine that others use as
@@ -99,7 +101,7 @@ func run(ctx context.Context) error {
 			case m.driver == "":
 				errs[i] = h.types(ctx, want[m.name])
 			default:
-				errs[i] = h.mode(ctx, m, 55100+10*i, want[m.name])
+				errs[i] = h.mode(ctx, m, want[m.name])
 			}
 		})
 	}
@@ -149,17 +151,21 @@ func skippedTags(driver string) (string, error) {
 }
 
 // mode runs all rounds of a mode on servers of its own.
-func (h *harness) mode(ctx context.Context, m mode, port, want int) error {
-	servers, err := os.MkdirTemp("", "rowferry-conformance-")
+func (h *harness) mode(ctx context.Context, m mode, want int) error {
+	folder, err := os.MkdirTemp("", "rowferry-conformance-")
 	if err != nil {
 		return fmt.Errorf("making a folder for servers: %w", err)
 	}
-	defer os.RemoveAll(servers)
-	if err := os.Chmod(servers, 0o755); err != nil { // servers run as another user
+	defer os.RemoveAll(folder)
+	if err := os.Chmod(folder, 0o755); err != nil { // servers run as another user
 		return fmt.Errorf("opening the servers' folder: %w", err)
 	}
-	pair := filepath.Join(servers, "pair")
-	up := h.python(ctx, "servers-up", "--dir", pair, "--pg", "--pg-port", fmt.Sprint(freePair(port)))
+	pair := filepath.Join(folder, "pair")
+	port, err := servers.FreePorts(2)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	up := h.python(ctx, "servers-up", "--dir", pair, "--pg", "--pg-port", fmt.Sprint(port))
 	if out, err := up.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: starting servers: %w\n%s", m.name, err, out)
 	}

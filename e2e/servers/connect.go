@@ -53,7 +53,7 @@ func StartConnect(ctx context.Context, k *Kafka, java ...string) (*Connect, erro
 // launch starts the worker in a folder under its own, where the watchdog looks for it.
 func (c *Connect) launch(ctx context.Context, home, brokers string, java []string) error {
 	work := filepath.Join(c.Dir, "worker")
-	port, err := freePort()
+	port, err := FreePorts(1)
 	if err == nil {
 		err = os.Mkdir(work, 0o755)
 	}

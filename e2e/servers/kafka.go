@@ -137,7 +137,7 @@ func (k *Kafka) place() error {
 		for _, l := range allListeners {
 			for b.ports[l] == 0 || taken[b.ports[l]] {
 				var err error
-				if b.ports[l], err = freePort(); err != nil {
+				if b.ports[l], err = FreePorts(1); err != nil {
 					return err
 				}
 			}

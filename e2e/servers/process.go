@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -133,15 +134,38 @@ func childrenOf(pid int) []int {
 	return children
 }
 
-// freePort looks below the range that the system takes for outgoing connections, so that no connection gets
-// a server's port while it restarts.
-func freePort() (int, error) {
+// given are the ports that FreePorts has returned.
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
+
+// FreePorts returns the first of n ports in a row on which nothing listens, and which it has not returned before: a server
+// that is about to take its port cannot be told from none. It looks below the range that the system takes for outgoing
+// connections, so that no connection gets a server's port while it restarts.
+func FreePorts(n int) (int, error) {
+	given.Lock()
+	defer given.Unlock()
+tries:
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		l, err := net.Listen("tcp4", "127.0.0.1:"+strconv.Itoa(port))
-		if err == nil {
-			return port, l.Close()
+		first := 20000 + rand.IntN(12000)
+		for port := first; port < first+n; port++ {
+			if given.ports[port] || !free(port) {
+				continue tries
+			}
 		}
+		for port := first; port < first+n; port++ {
+			given.ports[port] = true
+		}
+		return first, nil
 	}
 	return 0, errors.New("finding a free port: 100 tries were in vain")
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp4", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }

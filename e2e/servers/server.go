@@ -100,7 +100,7 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	// A port that was free may be taken before the server binds it.
 	for attempt := 1; ; attempt++ {
-		port, err := freePort()
+		port, err := FreePorts(1)
 		if err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func (s *Server) begetBy(ctx context.Context, primary *Server) error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		if s.Port, err = freePort(); err != nil {
+		if s.Port, err = FreePorts(1); err != nil {
 			return err
 		}
 		err = s.launch(ctx)
