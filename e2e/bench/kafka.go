@@ -99,8 +99,7 @@ func (st *stage) kafkaRounds(ctx context.Context, with bool) error {
 // farAway is what each direction of the way to the broker takes longer in kafka_100_far.
 const farAway = 10 * time.Millisecond
 
-// measureFar measures what a long way to the broker costs: exactly once, one request in flight for each leader, against
-// the same without a delay.
+// measureFar measures what a long way to the broker costs: exactly once, against the same way without a delay.
 func (b *bench) measureFar(ctx context.Context, s scenario) error {
 	if err := b.startBroker(ctx); err != nil {
 		return err
@@ -111,8 +110,6 @@ func (b *bench) measureFar(ctx context.Context, s scenario) error {
 	}
 	for _, p := range proxies {
 		defer p.Close()
-		p.Set(proxy.ToServer, proxy.Toxic{Delay: farAway})
-		p.Set(proxy.ToClient, proxy.Toxic{Delay: farAway})
 	}
 	st, err := b.prepare(ctx, s)
 	if err != nil {
@@ -122,14 +119,18 @@ func (b *bench) measureFar(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
+	st.via = "kafka://" + b.broker.AddrOf(servers.KafkaProxied)
 	var far, near []sample
 	for n := range b.options.rounds {
 		for _, r := range []struct {
 			name    string
-			via     string
+			delay   time.Duration
 			samples *[]sample
-		}{{"near", b.broker.Addr(), &near}, {"far", b.broker.AddrOf(servers.KafkaProxied), &far}} {
-			st.via = "kafka://" + r.via
+		}{{"near", 0, &near}, {"far", farAway, &far}} {
+			for _, p := range proxies {
+				p.Set(proxy.ToServer, proxy.Toxic{Delay: r.delay})
+				p.Set(proxy.ToClient, proxy.Toxic{Delay: r.delay})
+			}
 			d, err := st.intoKafka(ctx, fmt.Sprintf("%s_%d_%s", s.name, n, r.name), "exactly_once", want)
 			if err != nil {
 				return err

@@ -122,22 +122,32 @@ func (c *Cluster) channel(address string, l lane) (*channel, error) {
 	return b.lanes[l], nil
 }
 
-// send sends a request to one address and counts what it costs in patience.
+// send sends a request to one address.
 func (c *Cluster) send(ctx context.Context, address string, l lane, req protocol.Message) (protocol.Message, error) {
 	ch, err := c.channel(address, l)
 	if err != nil {
 		return nil, err
 	}
+	return c.sendOn(ctx, ch, req)
+}
+
+// sendOn sends a request on a connection.
+func (c *Cluster) sendOn(ctx context.Context, ch *channel, req protocol.Message) (protocol.Message, error) {
 	res, err := ch.roundTrip(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	c.heed(res)
+	return res, nil
+}
+
+// heed counts what an answer costs in patience.
+func (c *Cluster) heed(res protocol.Message) {
 	if d := throttle(res); d > 0 {
 		c.mu.Lock()
 		c.throttled += d
 		c.mu.Unlock()
 	}
-	return res, nil
 }
 
 // closeGone ends the connections to brokers the layout no longer names. mu is held.

@@ -39,52 +39,94 @@ type channel struct {
 type link struct {
 	conn     *protocol.Conn
 	versions map[protocol.ApiKey]versionRange
-	expires  time.Time // of the login; zero: never
+	chosen   map[protocol.ApiKey]int16 // the newest both know
+	expires  time.Time                 // of the login; zero: never
 }
 
 // roundTrip sends one request and reads its answer.
 func (ch *channel) roundTrip(ctx context.Context, req protocol.Message) (protocol.Message, error) {
-	select {
-	case ch.turn <- struct{}{}:
-		defer func() { <-ch.turn }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if err := ch.keepQuiet(ctx); err != nil {
+	if err := ch.takeTurn(ctx); err != nil {
 		return nil, err
 	}
-	if ch.link != nil && !ch.link.expires.IsZero() && time.Now().After(ch.link.expires) {
-		ch.drop()
-	}
-	if ch.link == nil {
-		l, err := ch.connect(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			return nil, connectError(ch.address, err)
-		}
-		ch.link = l
+	defer ch.endTurn()
+	if err := ch.ready(ctx); err != nil {
+		return nil, err
 	}
 	if err := ch.link.supports(req.ApiKey(), ch.address); err != nil {
 		return nil, err
 	}
+	var res protocol.Message
+	err := ch.bounded(ctx, req.ApiKey(), func() (err error) {
+		res, err = ch.link.conn.RoundTrip(req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ch.heed(res)
+	return res, nil
+}
+
+func (ch *channel) takeTurn(ctx context.Context) error {
+	select {
+	case ch.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (ch *channel) endTurn() { <-ch.turn }
+
+// expired tells whether the login has to be renewed.
+func (ch *channel) expired() bool {
+	return ch.link != nil && !ch.link.expires.IsZero() && time.Now().After(ch.link.expires)
+}
+
+// ready keeps the silence the broker asked for, and connects if need be.
+func (ch *channel) ready(ctx context.Context) error {
+	if err := ch.keepQuiet(ctx); err != nil {
+		return err
+	}
+	if ch.expired() {
+		ch.drop()
+	}
+	if ch.link != nil {
+		return nil
+	}
+	l, err := ch.connect(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return connectError(ch.address, err)
+	}
+	ch.link = l
+	return nil
+}
+
+// bounded does I/O of one request, until its time limit or the end of ctx. After an error the connection is gone.
+func (ch *channel) bounded(ctx context.Context, key protocol.ApiKey, io func() error) error {
 	deadline := time.Now().Add(ch.cfg.RequestTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	res, err := ch.link.exchange(ctx, deadline, req)
-	if err != nil {
-		ch.drop()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, connectError(ch.address, fmt.Errorf("awaiting the answer to %v: %w", req.ApiKey(), err))
+	err := ch.link.bounded(ctx, deadline, io)
+	if err == nil {
+		return nil
 	}
+	ch.drop()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return connectError(ch.address, fmt.Errorf("awaiting the answer to %v: %w", key, err))
+}
+
+// heed notes how long an answer asks us to be silent.
+func (ch *channel) heed(res protocol.Message) {
 	if d := throttle(res); d > 0 {
 		ch.quiet = time.Now().Add(d)
 	}
-	return res, nil
 }
 
 // keepQuiet waits as long as the broker asked for silence. A broker that asks does not read from the connection in
@@ -164,14 +206,23 @@ func (ch *channel) connect(ctx context.Context) (_ *link, err error) {
 }
 
 // exchange sends a request and reads the answer. After an error the connection cannot be used on.
-func (l *link) exchange(ctx context.Context, deadline time.Time, req protocol.Message) (protocol.Message, error) {
+func (l *link) exchange(ctx context.Context, deadline time.Time, req protocol.Message) (res protocol.Message, err error) {
+	err = l.bounded(ctx, deadline, func() (err error) {
+		res, err = l.conn.RoundTrip(req)
+		return err
+	})
+	return res, err
+}
+
+// bounded does I/O until a deadline or the end of ctx.
+func (l *link) bounded(ctx context.Context, deadline time.Time, io func() error) error {
 	_ = l.conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
-	res, err := l.conn.RoundTrip(req)
+	err := io()
 	if !stop() && err == nil {
 		err = context.Cause(ctx) // the deadline may be cut short at any moment from now on
 	}
-	return res, err
+	return err
 }
 
 // versionRange is what a broker speaks of one API.
@@ -188,13 +239,13 @@ func (l *link) negotiate(ctx context.Context, deadline time.Time) error {
 		return fmt.Errorf("asking for API versions: %w", kafka.Error(res.ErrorCode))
 	}
 	l.versions = make(map[protocol.ApiKey]versionRange, len(res.ApiKeys))
-	chosen := make(map[protocol.ApiKey]int16, len(res.ApiKeys))
+	l.chosen = make(map[protocol.ApiKey]int16, len(res.ApiKeys))
 	for _, r := range res.ApiKeys {
 		key := protocol.ApiKey(r.ApiKey)
 		l.versions[key] = versionRange{min: r.MinVersion, max: r.MaxVersion}
-		chosen[key] = min(key.MaxVersion(), r.MaxVersion)
+		l.chosen[key] = min(key.MaxVersion(), r.MaxVersion)
 	}
-	l.conn.SetVersions(chosen)
+	l.conn.SetVersions(l.chosen)
 	return nil
 }
 

@@ -123,25 +123,40 @@ func (c *Cluster) coordinator(ctx context.Context, who coordinator) (int32, erro
 	return res.NodeID, nil
 }
 
-// Produce sends record batches to the leader of their partitions. The request is ordered behind earlier ones to the
-// same broker, and sent once.
-func (c *Cluster) Produce(ctx context.Context, leader int32, req *rawproduce.Request) (*produce.Response, error) {
-	msg, err := c.to(ctx, leader, records, req)
+// Produce sends record batches to the leader of their partitions: the requests that next gives, each once, in order and
+// behind earlier ones to the same broker. Up to five are sent before the first is answered; answered is told the answers in
+// the order of the requests. It returns when next gives no request and every one is answered; next is asked again after
+// each answer. After an error it is unknown what became of the requests whose answers were not told. Both functions run
+// in the caller's goroutine.
+func (c *Cluster) Produce(ctx context.Context, leader int32, next func() (*rawproduce.Request, error), answered func(*produce.Response)) error {
+	ch, err := c.toBroker(leader, records)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return msg.(*produce.Response), nil
+	return ch.pipeline(ctx, next, func(res *produce.Response) {
+		c.heed(res)
+		answered(res)
+	})
 }
 
 // to sends a request to a broker by its number.
 func (c *Cluster) to(ctx context.Context, id int32, l lane, req protocol.Message) (protocol.Message, error) {
+	ch, err := c.toBroker(id, l)
+	if err != nil {
+		return nil, err
+	}
+	return c.sendOn(ctx, ch, req)
+}
+
+// toBroker returns the connection of a kind to a broker by its number, connected or not.
+func (c *Cluster) toBroker(id int32, l lane) (*channel, error) {
 	c.mu.Lock()
 	b, ok := c.layout.Brokers[id]
 	c.mu.Unlock()
 	if !ok {
 		return nil, fmt.Errorf("broker %d: %w", id, kafka.BrokerNotAvailable)
 	}
-	return c.send(ctx, addressOf(b), l, req)
+	return c.channel(addressOf(b), l)
 }
 
 // topicsOf names the topics a request's route depends on.

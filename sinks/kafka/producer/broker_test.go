@@ -206,7 +206,7 @@ func TestBrokerRenews(t *testing.T) {
 }
 
 // TestBrokerBehindABadNetwork resets connections again and again and lets each packet take its time. What was sent twice
-// must be there once, in order, and whole transactions only.
+// must be there once, in order, and whole transactions only; up to five batches of a partition are under way.
 func TestBrokerBehindABadNetwork(t *testing.T) {
 	k := servers.KafkaForTest(t, servers.KafkaNewest)
 	prefix := k.Prefix(t)
@@ -236,7 +236,7 @@ func TestBrokerBehindABadNetwork(t *testing.T) {
 	first := p.Session()
 	for i := range 40 {
 		var batches []Batch
-		for part := range 4 {
+		for part := range 16 {
 			value := fmt.Sprintf("%d.%d", i, part)
 			batches = append(batches, one(prefix+"t", 0, value), one(prefix+"t", 1, value))
 			want = append(want, value)

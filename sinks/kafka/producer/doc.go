@@ -10,9 +10,13 @@
 //
 // # Order
 //
-// Batches of one partition are appended in the order they are given, at any round-trip time: one produce request is in
-// flight for each broker, with the next batch of each partition the broker leads, as many as fit; brokers are written
-// to side by side. Produce returns when every batch is acknowledged by all in-sync replicas.
+// Batches of one partition are appended in the order they are given, at any round-trip time: every broker is sent requests
+// side by side, each with the next batch of each partition the broker leads, as many as fit, and up to five of them before
+// the first is answered. Sequence numbers keep the order: a broker refuses a batch whose predecessor it does not have. After
+// trouble with a batch nothing more of its partition is sent; when all requests are answered, that batch and everything
+// behind it goes out again with the same bytes, and what had been appended is a repetition. Five is how far back brokers can
+// tell. The first batch of a session goes alone: a leader that has none of it yet would take the second for the first.
+// Produce returns when every batch is acknowledged by all in-sync replicas.
 //
 // # Transactions
 //

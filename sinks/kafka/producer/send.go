@@ -19,8 +19,11 @@ import (
 // queue holds the batches of one partition that are not acknowledged, in order. It belongs to one goroutine at a time.
 type queue struct {
 	partition
-	left []batchBytes
-	err  error // why the first of left was not acknowledged the last time
+	left   []batchBytes
+	sent   int   // how many of left are under way: the first ones
+	known  bool  // the leader has batches of this session; it refuses one that comes before its predecessors
+	err    error // why the first of left was not acknowledged the last time
+	silent bool  // something that was sent got no answer
 }
 
 type batchBytes []byte
@@ -28,7 +31,7 @@ type batchBytes []byte
 // send appends stamped batches. It goes in rounds: each leader is sent to by a goroutine of its own, until everything
 // it leads is acknowledged or in trouble; then who leads what is asked again, after a pause, for what is left.
 func (p *Producer) send(ctx context.Context, batches []Batch) error {
-	queues := queuesOf(batches)
+	queues := p.queuesOf(batches)
 	if err := p.lookUp(ctx, queues); err != nil {
 		return err
 	}
@@ -39,11 +42,14 @@ func (p *Producer) send(ctx context.Context, batches []Batch) error {
 		left := queues[:0]
 		var trouble error
 		for _, q := range queues {
+			p.linger = p.linger || q.silent
+			if q.known {
+				p.state.known[q.partition] = true
+			}
 			if len(q.left) == 0 {
 				continue
 			}
 			left = append(left, q)
-			p.lingers(q.err)
 			if trouble == nil || !passes(q.err) {
 				trouble = fmt.Errorf("appending to %v: %w", q.partition, q.err)
 			}
@@ -92,7 +98,7 @@ func (p *Producer) lookUp(ctx context.Context, queues []*queue) error {
 func (p *Producer) round(ctx context.Context, queues []*queue) {
 	byLeader := map[int32][]*queue{}
 	for _, q := range queues {
-		q.err = nil
+		q.err, q.sent = nil, 0
 		leader := p.cluster.Leader(q.topic, q.number)
 		if leader == cluster.NoLeader {
 			q.err = p.whyNoLeader(ctx, q.partition)
@@ -125,43 +131,63 @@ func (p *Producer) whyNoLeader(ctx context.Context, which partition) error {
 	return kafka.LeaderNotAvailable
 }
 
-// drain sends to one leader until its queues are empty or in trouble, which is noted in them. One request is in
-// flight, with the first batch of each queue; a queue in trouble is left out from then on, and nothing behind its
-// first batch is sent.
+// drain sends to one leader until its queues are empty or in trouble, which is noted in them. Each request carries the
+// next batch of each queue, as many as fit, and several requests are under way. From a queue in trouble nothing more is
+// sent; what of it is under way behind the trouble is refused, or it is sent again and the broker knows it.
 func (p *Producer) drain(ctx context.Context, leader int32, queues []*queue) {
-	for {
-		var now []*queue
-		bytes := 0
-		for _, q := range queues {
-			if len(q.left) > 0 && (len(now) == 0 || bytes+len(q.left[0]) <= p.cfg.RequestBytes) {
-				now = append(now, q)
-				bytes += len(q.left[0])
-			}
-		}
+	var flying [][]*queue // what the requests without an answer carry a batch of, oldest first
+	next := func() (*rawproduce.Request, error) {
+		now := p.pick(queues)
 		if len(now) == 0 {
-			return
+			return nil, nil
 		}
 		if err := failpoint.Hit(ctx, "kafka.mid"); err != nil {
-			fail(now, err)
-			return
+			return nil, err
 		}
-		res, err := p.cluster.Produce(ctx, leader, p.produceRequest(now))
-		if err != nil {
-			fail(now, err)
-			return
+		req := p.produceRequest(now)
+		for _, q := range now {
+			q.sent++
 		}
-		settle(now, res)
-		healthy := queues[:0:0]
-		for _, q := range queues {
-			if q.err == nil {
-				healthy = append(healthy, q)
-			}
+		flying = append(flying, now)
+		return req, nil
+	}
+	err := p.cluster.Produce(ctx, leader, next, func(res *produce.Response) {
+		settle(flying[0], res)
+		flying = flying[1:]
+	})
+	if err == nil {
+		return
+	}
+	for _, now := range flying {
+		for _, q := range now {
+			q.silent = true
 		}
-		queues = healthy
+	}
+	for _, q := range queues {
+		if q.err == nil && len(q.left) > 0 {
+			q.err = err
+		}
 	}
 }
 
-// produceRequest asks to append the first batch of each queue.
+// pick are the queues whose next batch goes into the next request. A leader that has no batch of this session takes
+// whichever comes first for the first, so that one is alone.
+func (p *Producer) pick(queues []*queue) []*queue {
+	var now []*queue
+	bytes := 0
+	for _, q := range queues {
+		if q.err != nil || q.sent == len(q.left) || q.sent > 0 && !q.known {
+			continue
+		}
+		if n := len(q.left[q.sent]); len(now) == 0 || bytes+n <= p.cfg.RequestBytes {
+			now = append(now, q)
+			bytes += n
+		}
+	}
+	return now
+}
+
+// produceRequest asks to append the next batch of each queue.
 func (p *Producer) produceRequest(queues []*queue) *rawproduce.Request {
 	req := &rawproduce.Request{
 		TransactionalID: p.cfg.TransactionalID, Acks: -1,
@@ -176,7 +202,7 @@ func (p *Producer) produceRequest(queues []*queue) *rawproduce.Request {
 			req.Topics = append(req.Topics, rawproduce.RequestTopic{Topic: q.topic})
 		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rawproduce.RequestPartition{
-			Partition: q.number, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(q.left[0])},
+			Partition: q.number, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(q.left[q.sent])},
 		})
 	}
 	return req
@@ -185,6 +211,9 @@ func (p *Producer) produceRequest(queues []*queue) *rawproduce.Request {
 // settle takes an answer over: what was appended leaves its queue, what was not is noted there.
 func settle(queues []*queue, res *produce.Response) {
 	for _, q := range queues {
+		if q.err != nil {
+			continue // an answer about what came behind the trouble says nothing of its own
+		}
 		q.err = fmt.Errorf("the answer leaves the partition out: %w", kafka.Unknown)
 		for i := range res.Topics {
 			if res.Topics[i].Topic != q.topic {
@@ -204,26 +233,19 @@ func settle(queues []*queue, res *produce.Response) {
 func (q *queue) settle(r *produce.ResponsePartition) {
 	q.err = asError(r.ErrorCode)
 	if q.err == nil || cluster.React(kafka.Error(r.ErrorCode)) == cluster.Done {
-		q.left, q.err = q.left[1:], nil
-	}
-}
-
-// fail notes an error that leaves open what became of the first batches.
-func fail(queues []*queue, err error) {
-	for _, q := range queues {
-		q.err = err
+		q.left, q.sent, q.known, q.err = q.left[1:], q.sent-1, true, nil
 	}
 }
 
 // queuesOf sorts batches by partition and keeps their order.
-func queuesOf(batches []Batch) []*queue {
+func (p *Producer) queuesOf(batches []Batch) []*queue {
 	var queues []*queue
 	at := map[partition]*queue{}
 	for i := range batches {
 		which := batches[i].partition()
 		q := at[which]
 		if q == nil {
-			q = &queue{partition: which}
+			q = &queue{partition: which, known: p.state.known[which]}
 			at[which] = q
 			queues = append(queues, q)
 		}

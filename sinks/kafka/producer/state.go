@@ -42,6 +42,7 @@ type state struct {
 	session   Session
 	phase     phase
 	sequences map[partition]int32 // of the next record; absent: 0
+	known     map[partition]bool  // have an acknowledged batch of this session
 	added     map[partition]bool  // confirmed parts of the open transaction
 	opened    time.Time           // before the broker was asked to open the transaction
 }
@@ -55,7 +56,9 @@ var errInDoubt = errors.New("the transaction failed and can only be aborted")
 // initialised takes over the session a broker gave. Whatever was open is aborted, and sequences begin at 0 with each
 // epoch.
 func (s *state) initialised(session Session) {
-	*s = state{session: session, phase: ready, sequences: map[partition]int32{}, added: map[partition]bool{}}
+	*s = state{
+		session: session, phase: ready, sequences: map[partition]int32{}, known: map[partition]bool{}, added: map[partition]bool{},
+	}
 }
 
 // begin notes that the broker is about to be asked to open a transaction, unless one is open.
