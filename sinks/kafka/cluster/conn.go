@@ -41,6 +41,7 @@ type link struct {
 	versions map[protocol.ApiKey]versionRange
 	chosen   map[protocol.ApiKey]int16 // the newest both know
 	expires  time.Time                 // of the login; zero: never
+	sent     int32                     // requests of pipelines: the number of the next
 }
 
 // roundTrip sends one request and reads its answer.
@@ -55,13 +56,10 @@ func (ch *channel) roundTrip(ctx context.Context, req protocol.Message) (protoco
 	if err := ch.link.supports(req.ApiKey(), ch.address); err != nil {
 		return nil, err
 	}
-	var res protocol.Message
-	err := ch.bounded(ctx, req.ApiKey(), func() (err error) {
-		res, err = ch.link.conn.RoundTrip(req)
-		return err
-	})
+	res, err := ch.link.exchange(ctx, ch.cfg.RequestTimeout, req)
 	if err != nil {
-		return nil, err
+		ch.drop()
+		return nil, ch.broken(ctx, fmt.Sprintf("awaiting the answer to %v", req.ApiKey()), err)
 	}
 	ch.heed(res)
 	return res, nil
@@ -105,21 +103,12 @@ func (ch *channel) ready(ctx context.Context) error {
 	return nil
 }
 
-// bounded does I/O of one request, until its time limit or the end of ctx. After an error the connection is gone.
-func (ch *channel) bounded(ctx context.Context, key protocol.ApiKey, io func() error) error {
-	deadline := time.Now().Add(ch.cfg.RequestTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	err := ch.link.bounded(ctx, deadline, io)
-	if err == nil {
-		return nil
-	}
-	ch.drop()
+// broken is the error of a connection that failed while something was done.
+func (ch *channel) broken(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return connectError(ch.address, fmt.Errorf("awaiting the answer to %v: %w", key, err))
+	return connectError(ch.address, fmt.Errorf("%s: %w", what, err))
 }
 
 // heed notes how long an answer asks us to be silent.
@@ -186,12 +175,11 @@ func (ch *channel) connect(ctx context.Context) (_ *link, err error) {
 		raw = secure
 	}
 	l := &link{conn: protocol.NewConn(raw, ch.cfg.ClientID)}
-	deadline, _ := ctx.Deadline()
-	if err := l.negotiate(ctx, deadline); err != nil {
+	if err := l.negotiate(ctx, ch.cfg.DialTimeout); err != nil {
 		return nil, err
 	}
 	if ch.cfg.SASL != nil {
-		l.expires, err = l.login(ctx, deadline, ch.address, ch.cfg.SASL)
+		l.expires, err = l.login(ctx, ch.cfg.DialTimeout, ch.address, ch.cfg.SASL)
 		if err != nil {
 			return nil, err
 		}
@@ -206,16 +194,20 @@ func (ch *channel) connect(ctx context.Context) (_ *link, err error) {
 }
 
 // exchange sends a request and reads the answer. After an error the connection cannot be used on.
-func (l *link) exchange(ctx context.Context, deadline time.Time, req protocol.Message) (res protocol.Message, err error) {
-	err = l.bounded(ctx, deadline, func() (err error) {
+func (l *link) exchange(ctx context.Context, limit time.Duration, req protocol.Message) (res protocol.Message, err error) {
+	err = l.bounded(ctx, limit, func() (err error) {
 		res, err = l.conn.RoundTrip(req)
 		return err
 	})
 	return res, err
 }
 
-// bounded does I/O until a deadline or the end of ctx.
-func (l *link) bounded(ctx context.Context, deadline time.Time, io func() error) error {
+// bounded does I/O until a time limit or the end of ctx.
+func (l *link) bounded(ctx context.Context, limit time.Duration, io func() error) error {
+	deadline := time.Now().Add(limit)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
 	_ = l.conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
 	err := io()
@@ -229,8 +221,8 @@ func (l *link) bounded(ctx context.Context, deadline time.Time, io func() error)
 type versionRange struct{ min, max int16 }
 
 // negotiate asks the broker for the versions it speaks and settles on the newest both know.
-func (l *link) negotiate(ctx context.Context, deadline time.Time) error {
-	msg, err := l.exchange(ctx, deadline, &apiversions.Request{})
+func (l *link) negotiate(ctx context.Context, limit time.Duration) error {
+	msg, err := l.exchange(ctx, limit, &apiversions.Request{})
 	if err != nil {
 		return fmt.Errorf("asking for API versions: %w", err)
 	}

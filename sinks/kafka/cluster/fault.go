@@ -32,8 +32,6 @@ const (
 	Repeat
 	// Relocate: ask for metadata, or for the coordinator, then repeat.
 	Relocate
-	// Done: the batch has been appended before.
-	Done
 	// Abandon the transaction: it can only be aborted, with the epoch raised.
 	Abandon
 	// Outdated: the epoch is not the newest. Another producer took over, or the broker aborted the transaction
@@ -58,9 +56,9 @@ func React(e kafka.Error) Reaction {
 		kafka.KafkaStorageError, kafka.ListenerNotFound, kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch,
 		kafka.NotController, kafka.UnknownTopicID, kafka.InconsistentTopicID:
 		return Relocate
-	case kafka.DuplicateSequenceNumber:
-		return Done
-	case kafka.Unknown, kafka.OutOfOrderSequenceNumber, kafka.InvalidTransactionState, TransactionAbortable:
+	case kafka.Unknown, kafka.OutOfOrderSequenceNumber,
+		kafka.DuplicateSequenceNumber, // older than what the broker can tell from others; a repetition it knows is answered like the first
+		kafka.InvalidTransactionState, TransactionAbortable:
 		return Abandon
 	case kafka.InvalidProducerEpoch, kafka.ProducerFenced:
 		return Outdated
@@ -111,8 +109,6 @@ func Classify(err error) error {
 		return &fault.Error{Code: "target.transaction_lost", Err: err}
 	case Outdated:
 		return fault.Fence(err)
-	case Done:
-		return nil
 	}
 	return fault.Halt("target.request_refused", err, remedyRefused)
 }

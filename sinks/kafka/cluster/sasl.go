@@ -81,8 +81,8 @@ func (oauthSession) Next(_ context.Context, challenge []byte) (bool, []byte, err
 }
 
 // login runs the exchange of a mechanism and tells when the login ends.
-func (l *link) login(ctx context.Context, deadline time.Time, address string, m sasl.Mechanism) (time.Time, error) {
-	msg, err := l.exchange(ctx, deadline, &saslhandshake.Request{Mechanism: m.Name()})
+func (l *link) login(ctx context.Context, limit time.Duration, address string, m sasl.Mechanism) (time.Time, error) {
+	msg, err := l.exchange(ctx, limit, &saslhandshake.Request{Mechanism: m.Name()})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("agreeing on a SASL mechanism: %w", err)
 	}
@@ -98,7 +98,7 @@ func (l *link) login(ctx context.Context, deadline time.Time, address string, m 
 		return time.Time{}, fmt.Errorf("logging in by %s: %w", m.Name(), err)
 	}
 	for begun := time.Now(); ; {
-		res, err := l.authenticate(ctx, deadline, out)
+		res, err := l.authenticate(ctx, limit, out)
 		if err != nil {
 			return time.Time{}, fmt.Errorf("logging in by %s: %w", m.Name(), err)
 		}
@@ -114,8 +114,8 @@ func (l *link) login(ctx context.Context, deadline time.Time, address string, m 
 }
 
 // authenticate is one step of a login.
-func (l *link) authenticate(ctx context.Context, deadline time.Time, out []byte) (*saslauthenticate.Response, error) {
-	msg, err := l.exchange(ctx, deadline, &saslauthenticate.Request{AuthBytes: out})
+func (l *link) authenticate(ctx context.Context, limit time.Duration, out []byte) (*saslauthenticate.Response, error) {
+	msg, err := l.exchange(ctx, limit, &saslauthenticate.Request{AuthBytes: out})
 	if errors.Is(err, io.EOF) { // how some brokers refuse
 		return nil, fmt.Errorf("%w: %w", kafka.SASLAuthenticationFailed, err)
 	}

@@ -13,9 +13,11 @@
 // Batches of one partition are appended in the order they are given, at any round-trip time: every broker is sent requests
 // side by side, each with the next batch of each partition the broker leads, as many as fit, and up to five of them before
 // the first is answered. Sequence numbers keep the order: a broker refuses a batch whose predecessor it does not have. After
-// trouble with a batch nothing more of its partition is sent; when all requests are answered, that batch and everything
-// behind it goes out again with the same bytes, and what had been appended is a repetition. Five is how far back brokers can
-// tell. The first batch of a session goes alone: a leader that has none of it yet would take the second for the first.
+// trouble with a batch nothing more of its partition is sent; when all requests are answered, that batch goes out again with
+// the same bytes, alone until it is taken, and then everything behind it. What had been appended is a repetition, and a
+// broker knows those of the last five; one that was started again since knows the last only, and refuses the others, which
+// aborts the transaction. The first batch of a session is alone, too, and the first after a long silence: a leader that
+// knows nothing of the session would take whichever comes first.
 // Produce returns when every batch is acknowledged by all in-sync replicas.
 //
 // # Transactions
@@ -58,6 +60,6 @@
 // for Config.RenewAfter is initialised anew, with its id and epoch so that fencing still works, before it begins the
 // next transaction. No goroutine does this.
 //
-// Without a transactional id the same machine gives ordered, idempotent produce: no duplicates while the producer
-// lives, and at least once across a restart.
+// Without a transactional id the same machine gives ordered, idempotent produce: no duplicates while producer and brokers
+// live, and at least once across a restart of either.
 package producer

@@ -25,6 +25,7 @@ type valve struct {
 	wanted  int
 	reached chan struct{} // closed when as many were sent; nil: nothing is kept back
 	passed  bool          // an answer has
+	breaks  bool          // the first answer breaks the connection instead
 }
 
 func (v *valve) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -54,19 +55,23 @@ func (v *valve) request() {
 	}
 }
 
-// answer waits until an answer may pass.
-func (v *valve) answer() {
+// answer waits until an answer may pass, and tells whether it breaks the connection.
+func (v *valve) answer() (breaks bool) {
 	v.mu.Lock()
 	reached, passed := v.reached, v.passed
 	v.mu.Unlock()
 	if reached == nil || passed {
-		return
+		return false
 	}
-	<-reached
+	select {
+	case <-reached:
+	case <-time.After(10 * time.Second): // it never comes to as many: the test says how many it came to
+	}
 	_ = cluster.Pause(context.Background(), 20*time.Millisecond) // who would send more than that, sends it now
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.passed = true
+	return v.breaks
 }
 
 type valveConn struct {
@@ -86,8 +91,9 @@ func (c *valveConn) Write(p []byte) (int, error) {
 
 func (c *valveConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if c.produces {
-		c.valve.answer()
+	if c.produces && c.valve.answer() {
+		c.Close()
+		return 0, net.ErrClosed
 	}
 	return n, err
 }
@@ -152,28 +158,108 @@ func TestTheFirstOfASessionIsAlone(t *testing.T) {
 	}
 }
 
-// TestTroubleAmongRequestsUnderWay refuses each of several batches in turn. What was under way behind it is sent again, in
-// order, and so is what the other partition has.
+// TestTroubleAmongRequestsUnderWay has trouble with each of several batches of one partition in turn, of which the broker
+// appends some all the same. What was under way behind it is sent again, in order; the other partition is not concerned.
 func TestTroubleAmongRequestsUnderWay(t *testing.T) {
 	const batches = 9
-	for refused := range batches {
-		t.Run(fmt.Sprint(refused), func(t *testing.T) {
-			b := fake(t, kfake.NumBrokers(1))
-			p := b.producer(Config{TransactionalID: "x"})
-			b.must(p.Produce(b.limit(), []Batch{one("t", 0, "first"), one("t", 1, "first")}))
-			var all []Batch
-			want := []string{"first"}
-			for i := range batches {
-				value := fmt.Sprintf("value-%d", i)
-				all, want = append(all, one("t", 0, value), one("t", 1, value)), append(want, value)
+	for _, trouble := range []*kerr.Error{kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.RequestTimedOut, kerr.NotLeaderForPartition} {
+		for where := range batches {
+			t.Run(fmt.Sprint(trouble.Message, " ", where), func(t *testing.T) {
+				b := fake(t, kfake.NumBrokers(1))
+				p := b.producer(Config{TransactionalID: "x"})
+				b.must(p.Produce(b.limit(), []Batch{one("t", 0, "first"), one("t", 1, "first")}))
+				var all []Batch
+				want := []string{"first"}
+				for i := range batches {
+					value := fmt.Sprintf("value-%d", i)
+					all, want = append(all, one("t", 0, value), one("t", 1, value)), append(want, value)
+				}
+				troubles := b.fake.Fault(kfake.Fault{
+					Keys: []kmsg.Key{keyProduce}, Partitions: []int32{0}, Err: trouble, Count: 2,
+					When: func(req kmsg.Request) bool { return carries(req, 0, fmt.Sprintf("value-%d", where)) },
+				})
+				b.must(p.Produce(b.limit(), all))
+				b.must(p.Commit(b.limit()))
+				b.want("t", "0: "+strings.Join(want, " "), "1: "+strings.Join(want, " "))
+				if troubles.Hits() != 2 {
+					t.Errorf("there was trouble %d times, want 2", troubles.Hits())
+				}
+			})
+		}
+	}
+}
+
+// TestWhatWasRefusedIsAlone refuses a batch twice. What is behind it is under way the first time, but not the second: should
+// the leader have changed and know nothing of the session, it would take that first.
+func TestWhatWasRefusedIsAlone(t *testing.T) {
+	b := fake(t, kfake.NumBrokers(1))
+	p := b.producer(Config{TransactionalID: "x"})
+	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "first")}))
+	behind := b.fake.Fault(kfake.Fault{Keys: []kmsg.Key{keyProduce}, Observe: true, Count: -1, When: func(req kmsg.Request) bool {
+		return carries(req, 0, "behind")
+	}})
+	b.fake.Fault(kfake.Fault{Keys: []kmsg.Key{keyProduce}, Err: kerr.NotLeaderForPartition, Count: 2, When: func(req kmsg.Request) bool {
+		return carries(req, 0, "refused")
+	}})
+	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "refused"), one("t", 0, "behind")}))
+	b.must(p.Commit(b.limit()))
+	b.want("t", "0: first refused behind")
+	if behind.Hits() != 2 {
+		t.Errorf("what was behind was sent %d times, want 2", behind.Hits())
+	}
+}
+
+// carries tells whether a request has a batch of a partition with a value in it.
+func carries(req kmsg.Request, number int32, value string) bool {
+	for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+		for _, p := range topic.Partitions {
+			if p.Partition == number && strings.Contains(string(p.Records), value) {
+				return true
 			}
-			b.fake.Fault(kfake.Fault{Keys: []kmsg.Key{keyProduce}, Err: kerr.NotEnoughReplicas, Count: 2, When: func(req kmsg.Request) bool {
-				records := req.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records
-				return strings.Contains(string(records), fmt.Sprintf("value-%d", refused))
-			}})
-			b.must(p.Produce(b.limit(), all))
-			b.must(p.Commit(b.limit()))
-			b.want("t", "0: "+strings.Join(want, " "), "1: "+strings.Join(want, " "))
-		})
+		}
+	}
+	return false
+}
+
+// TestAnswersLostUnderWay breaks the connection when all requests are under way and the answer to the first arrives. What
+// the broker had appended of them is there once, and the epoch is raised before the next transaction.
+func TestAnswersLostUnderWay(t *testing.T) {
+	b := fake(t, kfake.NumBrokers(1))
+	ctx := b.limit()
+	network := &valve{}
+	p := New(b.cluster(cluster.Config{Dial: network.dial}), Config{TransactionalID: "x"})
+	b.must(p.Init(ctx))
+	b.must(p.Produce(ctx, []Batch{one("t", 0, "0")}))
+	first := p.Session()
+	network.await(5)
+	network.breaks = true
+	b.must(p.Produce(ctx, []Batch{one("t", 0, "1"), one("t", 0, "2"), one("t", 0, "3"), one("t", 0, "4"), one("t", 0, "5"), one("t", 0, "6")}))
+	b.must(p.Commit(ctx))
+	b.must(p.Produce(ctx, []Batch{one("t", 0, "7")}))
+	b.must(p.Commit(ctx))
+	b.want("t", "0: 0 1 2 3 4 5 6 7")
+	if network.sent != 5 || p.Session() == first {
+		t.Errorf("%d requests were under way, the session is %+v", network.sent, p.Session())
+	}
+}
+
+// TestKnownForALimitedTime sends the first batch of a partition alone that had none for a long time: its leader may have
+// forgotten the session, while other partitions kept the producer busy.
+func TestKnownForALimitedTime(t *testing.T) {
+	b := fake(t, kfake.NumBrokers(1))
+	ctx := b.limit()
+	now := time.Now()
+	network := &valve{}
+	p := New(b.cluster(cluster.Config{Dial: network.dial}), Config{TransactionalID: "x", Now: func() time.Time { return now }})
+	b.must(p.Init(ctx))
+	b.must(p.Produce(ctx, []Batch{one("t", 0, "0"), one("t", 1, "0")}))
+	for range 3 {
+		now = now.Add(30 * time.Minute)
+		b.must(p.Produce(ctx, []Batch{one("t", 1, "busy")}))
+	}
+	network.await(1)
+	b.must(p.Produce(ctx, []Batch{one("t", 0, "1"), one("t", 0, "2")}))
+	if network.sent != 1 {
+		t.Errorf("%d requests were sent before the first answer, want 1", network.sent)
 	}
 }

@@ -168,14 +168,6 @@ func TestErrorsThatDoNotPass(t *testing.T) {
 	}
 }
 
-func TestDuplicateIsDone(t *testing.T) {
-	b := fake(t)
-	p := b.producer(Config{TransactionalID: "x"})
-	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "a")}))
-	b.fake.Fault(kfake.Fault{Keys: []kmsg.Key{keyProduce}, Err: kerr.DuplicateSequenceNumber})
-	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "b")}))
-}
-
 func TestGivesUpInTime(t *testing.T) {
 	b := fake(t)
 	p := b.producer(Config{TransactionalID: "x", RetryFor: 50 * time.Millisecond})

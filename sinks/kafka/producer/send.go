@@ -21,8 +21,9 @@ type queue struct {
 	partition
 	left   []batchBytes
 	sent   int   // how many of left are under way: the first ones
-	known  bool  // the leader has batches of this session; it refuses one that comes before its predecessors
+	known  bool  // the leader has a batch of this session, and refuses one whose predecessor it does not have
 	err    error // why the first of left was not acknowledged the last time
+	taken  bool  // a batch was acknowledged
 	silent bool  // something that was sent got no answer
 }
 
@@ -36,15 +37,15 @@ func (p *Producer) send(ctx context.Context, batches []Batch) error {
 		return err
 	}
 	progress := p.cfg.Now()
-	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
+	for repeated, pause := false, shortestPause; ; repeated, pause = true, min(2*pause, longestPause) {
 		before := count(queues)
 		p.round(ctx, queues)
 		left := queues[:0]
 		var trouble error
 		for _, q := range queues {
 			p.linger = p.linger || q.silent
-			if q.known {
-				p.state.known[q.partition] = true
+			if q.taken {
+				p.state.known[q.partition], q.taken = p.cfg.Now(), false
 			}
 			if len(q.left) == 0 {
 				continue
@@ -64,7 +65,7 @@ func (p *Producer) send(ctx context.Context, batches []Batch) error {
 		if count(queues) < before {
 			progress, pause = p.cfg.Now(), shortestPause
 		}
-		if p.cfg.Now().Sub(progress) >= p.cfg.RetryFor {
+		if repeated && p.cfg.Now().Sub(progress) >= p.cfg.RetryFor { // one round alone may take that long
 			return fmt.Errorf("after %v of trying: %w", p.cfg.RetryFor, trouble)
 		}
 		if err := cluster.Pause(ctx, pause); err != nil {
@@ -98,6 +99,7 @@ func (p *Producer) lookUp(ctx context.Context, queues []*queue) error {
 func (p *Producer) round(ctx context.Context, queues []*queue) {
 	byLeader := map[int32][]*queue{}
 	for _, q := range queues {
+		q.known = q.known && q.err == nil // a batch that was refused is alone until it is taken
 		q.err, q.sent = nil, 0
 		leader := p.cluster.Leader(q.topic, q.number)
 		if leader == cluster.NoLeader {
@@ -232,8 +234,8 @@ func settle(queues []*queue, res *produce.Response) {
 // record.
 func (q *queue) settle(r *produce.ResponsePartition) {
 	q.err = asError(r.ErrorCode)
-	if q.err == nil || cluster.React(kafka.Error(r.ErrorCode)) == cluster.Done {
-		q.left, q.sent, q.known, q.err = q.left[1:], q.sent-1, true, nil
+	if q.err == nil {
+		q.left, q.sent, q.known, q.taken = q.left[1:], q.sent-1, true, true
 	}
 }
 
@@ -245,7 +247,7 @@ func (p *Producer) queuesOf(batches []Batch) []*queue {
 		which := batches[i].partition()
 		q := at[which]
 		if q == nil {
-			q = &queue{partition: which, known: p.state.known[which]}
+			q = &queue{partition: which, known: p.cfg.Now().Sub(p.state.known[which]) < p.cfg.RenewAfter}
 			at[which] = q
 			queues = append(queues, q)
 		}

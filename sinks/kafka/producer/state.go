@@ -41,10 +41,10 @@ const (
 type state struct {
 	session   Session
 	phase     phase
-	sequences map[partition]int32 // of the next record; absent: 0
-	known     map[partition]bool  // have an acknowledged batch of this session
-	added     map[partition]bool  // confirmed parts of the open transaction
-	opened    time.Time           // before the broker was asked to open the transaction
+	sequences map[partition]int32     // of the next record; absent: 0
+	known     map[partition]time.Time // when a batch of this session was acknowledged last
+	added     map[partition]bool      // confirmed parts of the open transaction
+	opened    time.Time               // before the broker was asked to open the transaction
 }
 
 // errNotReady is a mistake of the caller.
@@ -57,7 +57,7 @@ var errInDoubt = errors.New("the transaction failed and can only be aborted")
 // epoch.
 func (s *state) initialised(session Session) {
 	*s = state{
-		session: session, phase: ready, sequences: map[partition]int32{}, known: map[partition]bool{}, added: map[partition]bool{},
+		session: session, phase: ready, sequences: map[partition]int32{}, known: map[partition]time.Time{}, added: map[partition]bool{},
 	}
 }
 
