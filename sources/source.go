@@ -94,6 +94,22 @@ type Leftover struct {
 	SQL  string // what dropping it means, for display
 }
 
+// Adopter is a source that can go on where another program has stopped reading its log.
+type Adopter interface {
+	// Adopt gives the position at which that program's reader of the log stands. It changes nothing, and refuses a
+	// reader that is in use, or that a stream from there could not use.
+	Adopt(ctx context.Context, reader string) (Adoption, error)
+}
+
+// Adoption is where a source goes on instead of another program.
+type Adoption struct {
+	Position schema.Position // in phase stream
+	Facts    []Fact          // what was looked at, for display
+}
+
+// Fact is a thing that was looked at, and what it is like.
+type Fact struct{ What, Text string }
+
 // Counter is a stream that can tell what it holds. It may be called beside Next and Ack.
 type Counter interface {
 	Counts() Counts

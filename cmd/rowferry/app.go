@@ -95,7 +95,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.colorWhen, "color", "auto", "colour output `WHEN`: auto, always or never")
 	root.SetCompletionCommandGroupID(groupMore)
 	root.AddCommand(
-		a.runCommand(), a.checkCommand(), a.statusCommand(), a.teardownCommand(), a.configCommand(),
+		a.runCommand(), a.checkCommand(), a.statusCommand(), a.adoptCommand(), a.teardownCommand(), a.configCommand(),
 		a.explainCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	for _, cmd := range root.Commands() {

@@ -24,9 +24,10 @@ type world struct {
 	lockedBy string
 	objects  map[string]bool
 	ledger   map[string]sinks.Held
-	found    []schema.Finding // what a check of the source says
-	refuse   error            // what Stream answers, when set
-	block    bool             // Close of the stream never returns
+	found    []schema.Finding  // what a check of the source says
+	refuse   error             // what Stream answers, when set
+	block    bool              // Close of the stream never returns
+	adopt    []schema.Position // what Adopt answers, one after the other, the last again and again
 }
 
 func newWorld() *world { return &world{objects: map[string]bool{}, ledger: map[string]sinks.Held{}} }
@@ -84,6 +85,19 @@ func (s *fakeSource) Check(context.Context) ([]schema.Finding, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	return s.w.found, nil
+}
+
+func (s *fakeSource) Adopt(_ context.Context, reader string) (sources.Adoption, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if len(s.w.adopt) == 0 {
+		return sources.Adoption{}, fault.Halt("fake.broken", fmt.Errorf("there is no slot %s", reader), "mend it")
+	}
+	at := s.w.adopt[0]
+	if len(s.w.adopt) > 1 {
+		s.w.adopt = s.w.adopt[1:]
+	}
+	return sources.Adoption{Position: at, Facts: []sources.Fact{{What: "slot " + reader, Text: "was read up to 0/7"}}}, nil
 }
 
 func (s *fakeSource) Leftovers(_ context.Context, made []string) (out []sources.Leftover, err error) {

@@ -82,7 +82,7 @@ func (a *app) teardown(ctx context.Context, name, confirm string) (err error) {
 	if err != nil {
 		return err
 	}
-	release, err := lockForTeardown(ctx, e)
+	release, err := lockStopped(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,8 @@ func (a *app) teardownDone(r teardownReport, text string) error {
 	return nil
 }
 
-// lockForTeardown takes the pipeline's lock at the source, so that no daemon runs it meanwhile.
-func lockForTeardown(ctx context.Context, e *ends) (release func(), err error) {
+// lockStopped takes the pipeline's lock at the source, so that no daemon runs it meanwhile.
+func lockStopped(ctx context.Context, e *ends) (release func(), err error) {
 	_, release, err = e.source.Lock(ctx)
 	if fault.ClassOf(err) == fault.Busy && err != nil {
 		return nil, exitWith(exitRefused, fmt.Errorf("a daemon runs %s: stop it first (%w)", e.name, err))
@@ -200,10 +200,15 @@ func (a *app) showLeftovers(r teardownReport) {
 
 // confirmed asks on a terminal for the pipeline's name.
 func (a *app) confirmed(name string) bool {
+	return a.asks(fmt.Sprintf("Type %s to remove all of this: ", name), func(answer string) bool { return answer == name })
+}
+
+// asks puts a question on a terminal, and tells whether the answer will do. Elsewhere nobody is asked, and none will.
+func (a *app) asks(question string, will func(answer string) bool) bool {
 	if !a.inTerminal || !a.errTerminal || a.json {
 		return false
 	}
-	fmt.Fprintf(a.err, "Type %s to remove all of this: ", name)
+	fmt.Fprint(a.err, question)
 	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	return err == nil && strings.TrimSpace(answer) == name
+	return err == nil && will(strings.TrimSpace(answer))
 }

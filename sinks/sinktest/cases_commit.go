@@ -43,6 +43,15 @@ func barrierMovesThePosition(r *run) {
 	r.reopen()
 }
 
+// beginsWithTheStream: a pipeline that is adopted has no other phase, and begins with a position alone.
+func beginsWithTheStream(r *run) {
+	r.open()
+	r.commit(r.barrier(schema.PhaseStream))
+	r.reopen()
+	r.commit(r.transaction(insert(Accounts, "1", "ada", Null), insert(Entries, "7", "12.50", "t")))
+	r.reopen()
+}
+
 // everyOperation: inserts, updates, deletes, a change of key and truncates, with awkward texts.
 func everyOperation(r *run) {
 	r.begin(schema.PhaseStream)

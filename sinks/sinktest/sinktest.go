@@ -87,6 +87,7 @@ func cases() []kase {
 		{name: "open_of_nothing", run: openOfNothing},
 		{name: "commit_moves_the_position", run: commitMovesThePosition},
 		{name: "barrier_moves_the_position", run: barrierMovesThePosition},
+		{name: "begins_with_the_stream", run: beginsWithTheStream},
 		{name: "every_operation", run: everyOperation},
 		{name: "groups_in_order", run: groupsInOrder},
 		{name: "several_batches_in_a_group", run: severalBatchesInAGroup},
