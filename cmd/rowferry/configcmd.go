@@ -52,6 +52,7 @@ func (a *app) configCommand() *cobra.Command {
 				return nil
 			},
 		},
+		a.importCommand(),
 	)
 	return cmd
 }
