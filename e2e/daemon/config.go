@@ -23,8 +23,8 @@ type Pipeline struct {
 	Transforms       []Settings
 }
 
-// writeConfig writes the configuration of a daemon into its folder and returns the file's path.
-func (o *Options) writeConfig(listen string) (string, error) {
+// WriteConfig writes the configuration of a daemon into its folder and returns the file's path. Start does so by itself.
+func (o *Options) WriteConfig(listen string) (string, error) {
 	pipelines := Settings{}
 	for _, p := range o.Pipelines {
 		include := p.Include

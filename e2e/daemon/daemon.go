@@ -57,7 +57,7 @@ func Start(o Options) (*Daemon, error) {
 	if err := listener.Close(); err != nil {
 		return nil, fmt.Errorf("looking for a free port: %w", err)
 	}
-	config, err := o.writeConfig(listen)
+	config, err := o.WriteConfig(listen)
 	if err != nil {
 		return nil, err
 	}
