@@ -32,6 +32,17 @@ type Connect struct {
 // StartConnect installs Connect when it is missing, starts a worker for a Kafka and waits until it answers. It is
 // removed by Remove or after the end of this process. java are options of its Java; a heap has 2 GiB.
 func StartConnect(ctx context.Context, k *Kafka, java ...string) (*Connect, error) {
+	return startConnect(ctx, k, "exactly.once.source.support=enabled", java)
+}
+
+// StartConnectAtLeastOnce is StartConnect for a worker as most are: sources deliver at least once. What was written is noted
+// every second, where workers note it once a minute unless told otherwise.
+func StartConnectAtLeastOnce(ctx context.Context, k *Kafka) (*Connect, error) {
+	return startConnect(ctx, k, "offset.flush.interval.ms=1000", nil)
+}
+
+// startConnect starts a worker with one more setting.
+func startConnect(ctx context.Context, k *Kafka, setting string, java []string) (*Connect, error) {
 	home, err := install.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -44,14 +55,14 @@ func StartConnect(ctx context.Context, k *Kafka, java ...string) (*Connect, erro
 	if c.watchdog, err = startWatchdog(kafkaWatchdog, dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := c.launch(ctx, home, k.Addr(), java); err != nil {
+	if err := c.launch(ctx, home, []string{"bootstrap.servers=" + k.Addr(), setting}, java); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting Kafka Connect: %w", err), c.Remove())
 	}
 	return c, nil
 }
 
 // launch starts the worker in a folder under its own, where the watchdog looks for it.
-func (c *Connect) launch(ctx context.Context, home, brokers string, java []string) error {
+func (c *Connect) launch(ctx context.Context, home string, settings, java []string) error {
 	work := filepath.Join(c.Dir, "worker")
 	port, err := FreePorts(1)
 	if err == nil {
@@ -64,16 +75,16 @@ func (c *Connect) launch(ctx context.Context, home, brokers string, java []strin
 		return err
 	}
 	c.url = "http://127.0.0.1:" + strconv.Itoa(port)
-	properties := strings.Join([]string{
-		"bootstrap.servers=" + brokers, "listeners=" + c.url, "plugin.path=" + filepath.Join(home, "plugins"), "plugin.discovery=service_load",
+	properties := strings.Join(append([]string{
+		"listeners=" + c.url, "plugin.path=" + filepath.Join(home, "plugins"), "plugin.discovery=service_load",
 		"group.id=connect", "config.storage.topic=connect-config", "offset.storage.topic=connect-offset", "status.storage.topic=connect-status",
 		"config.storage.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
-		"offset.storage.partitions=1", "status.storage.partitions=1", "exactly.once.source.support=enabled", "topic.creation.enable=true",
+		"offset.storage.partitions=1", "status.storage.partitions=1", "topic.creation.enable=true",
 		"key.converter=org.apache.kafka.connect.json.JsonConverter", "value.converter=org.apache.kafka.connect.json.JsonConverter",
 		"key.converter.schemas.enable=false", "value.converter.schemas.enable=false", "connector.client.config.override.policy=All",
-	}, "\n") + "\n"
-	settings := filepath.Join(work, "connect.properties")
-	if err := os.WriteFile(settings, []byte(properties), 0o644); err != nil {
+	}, settings...), "\n") + "\n"
+	file := filepath.Join(work, "connect.properties")
+	if err := os.WriteFile(file, []byte(properties), 0o644); err != nil {
 		return fmt.Errorf("writing the worker's settings: %w", err)
 	}
 	if err := own(work); err != nil {
@@ -85,7 +96,7 @@ func (c *Connect) launch(ctx context.Context, home, brokers string, java []strin
 	}
 	defer log.Close()
 	args := append([]string{"-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}, java...)
-	args = append(args, "-cp", filepath.Join(home, "lib")+"/*", "org.apache.kafka.connect.cli.ConnectDistributed", settings)
+	args = append(args, "-cp", filepath.Join(home, "lib")+"/*", "org.apache.kafka.connect.cli.ConnectDistributed", file)
 	cmd := exec.Command(filepath.Join(home, "java"), args...)
 	confine(cmd, work)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -226,14 +237,23 @@ func (c *Connect) Log() string {
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
+// Kill ends the worker as a crash would. One that has ended stays so.
+func (c *Connect) Kill() error {
+	if c.process == nil {
+		return nil
+	}
+	err := c.process.Signal(syscall.SIGKILL)
+	if err == nil {
+		_, err = c.process.Wait()
+	}
+	c.process = nil
+	if err != nil {
+		return fmt.Errorf("killing the worker: %w", err)
+	}
+	return nil
+}
+
 // Remove ends the worker and removes its folder.
 func (c *Connect) Remove() error {
-	var err error
-	if c.process != nil {
-		if err = c.process.Signal(syscall.SIGKILL); err == nil {
-			_, err = c.process.Wait()
-		}
-		c.process = nil
-	}
-	return errors.Join(err, c.watchdog.release(), os.RemoveAll(c.Dir))
+	return errors.Join(c.Kill(), c.watchdog.release(), os.RemoveAll(c.Dir))
 }

@@ -18,7 +18,8 @@ const (
 	errorForm     = "nothing is skipped: a row that cannot be applied halts the pipeline and is named"
 	batchForm     = "batch: { max_rows: 10000 }, under target"
 	copyForm      = "every table is copied once, before its changes; `snapshot: { workers: 4 }` says how"
-	wireForm      = "messages have one format here, and it needs no setting"
+	wireForm      = "format: { value: debezium-json, debezium: { … } }, under a Kafka target; `rowferry config import debezium FILE` writes it"
+	unwrapForm    = "format: { value: json }, under a Kafka target, whose records readers take apart"
 	pollForm      = "the log is followed as it grows; there is nothing to poll"
 )
 
@@ -106,7 +107,7 @@ var foreignWords = map[string]foreign{
 	"value.converter":                        {"Kafka Connect", wireForm},
 	"processors":                             {"Redpanda Connect", "transforms:"},
 	"functions":                              {"Sequin", "transforms:"},
-	"transforms.unwrap.type":                 {"Debezium", wireForm},
+	"transforms.unwrap.type":                 {"Debezium", unwrapForm},
 	"telemetry":                              {"usual", "nothing: Rowferry sends none"},
 }
 

@@ -172,7 +172,8 @@ const (
 	remedyGap = "the target is exact up to its position, but the log after it is gone from the source\n" +
 		"`rowferry teardown` the pipeline, empty its target tables, and start it again: it copies everything anew"
 	remedySlotExists = "if nobody needs the slot, drop it: SELECT pg_drop_replication_slot('NAME');\n" +
-		"or give the pipeline another one with source.slot.name"
+		"or give the pipeline another one with source.slot.name\n" +
+		"or, if another program left it at the place where this pipeline is to go on, without a copy: rowferry adopt PIPELINE --slot NAME"
 	remedyPublicationMissing = "create the publication again and, because changes made without it are not in the stream, " +
 		"`rowferry teardown` the pipeline and copy again"
 	remedyWALLevel    = "ALTER SYSTEM SET wal_level = logical;\nrestart the source server"

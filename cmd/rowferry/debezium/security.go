@@ -40,9 +40,9 @@ func (im *importer) stores(tls tree) {
 				"for each of its certificates, and set target.tls.ca_file: ca.pem", shellWord(file))
 		}
 	}
-	if file, ok := im.value("producer.ssl.keystore.location"); ok {
+	if _, ok := im.value("producer.ssl.keystore.location"); ok {
 		if im.pem("keystore") {
-			file, _ = im.text("producer.ssl.keystore.location", "KAFKA_KEY_FILE")
+			file, _ := im.text("producer.ssl.keystore.location", "KAFKA_KEY_FILE")
 			tls.set("cert_file", file)
 			tls.set("key_file", file)
 		} else {

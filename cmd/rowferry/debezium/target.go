@@ -195,16 +195,6 @@ func (im *importer) skipped() []string {
 
 // converters finds whether records have schemas, and whether defaults stand for NULL.
 func (im *importer) converters() (schemas, nulls bool) {
-	json := func(key string) bool {
-		class, ok := im.take(key)
-		if im.server && (!ok || class == "json") || strings.HasSuffix(class, ".JsonConverter") {
-			return true
-		}
-		if ok {
-			im.note(key, "records were written by %s; here they are JSON, which their readers have to be told", shown(class))
-		}
-		return false
-	}
 	if im.server {
 		im.serverFormats()
 	}
@@ -212,8 +202,8 @@ func (im *importer) converters() (schemas, nulls bool) {
 	if _, ok := im.value(value); !ok && !im.server {
 		im.note(value, "the converter is that of the Connect worker: taken for a JsonConverter with schemas; if the worker has value.converter.schemas.enable=false, set target.format.debezium.schemas: false")
 	}
-	json(key)
-	json(value)
+	im.converter(key)
+	im.converter(value)
 	schemas = im.flag(value+".schemas.enable", true)
 	if ofKey := im.flag(key+".schemas.enable", schemas); ofKey != schemas {
 		im.note(key+".schemas.enable", "keys and values have schemas together, or neither: values had %t, which was taken", schemas)
@@ -224,6 +214,14 @@ func (im *importer) converters() (schemas, nulls bool) {
 	nulls = im.flag(value+".replace.null.with.default", true)
 	im.taken[key+".replace.null.with.default"], im.taken[key+".decimal.format"] = true, true
 	return schemas, nulls
+}
+
+// converter tells of records that were no JSON.
+func (im *importer) converter(key string) {
+	class, ok := im.take(key)
+	if ok && !strings.HasSuffix(class, ".JsonConverter") && !(im.server && class == "json") {
+		im.note(key, "records were written by %s; here they are JSON, which their readers have to be told", shown(class))
+	}
 }
 
 // serverFormats takes what Debezium Server calls formats for converters.
