@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rowferry/rowferry/cmd/rowferry/debezium"
+	"github.com/rowferry/rowferry/replicator/config"
 )
 
 // imported is what `config import --json` prints.
@@ -16,6 +17,7 @@ type imported struct {
 	Pipeline string          `json:"pipeline"`
 	YAML     string          `json:"yaml"`
 	Notes    []debezium.Note `json:"not_carried_over"`
+	Problems config.Problems `json:"problems,omitempty"`
 }
 
 // importLimit bounds a file to import.
@@ -57,15 +59,26 @@ func (a *app) importDebezium(path string, o debezium.Options) error {
 	if err != nil {
 		return exitWith(exitUsage, err)
 	}
+	problems := checkImport(made.YAML)
+	var found error
+	if n := problems.Errors(); n > 0 {
+		found = exitWith(exitFound, fmt.Errorf("what was written has %s, see above: correct it", plural(n, "error")))
+	}
 	if a.json {
 		if made.Notes == nil {
 			made.Notes = []debezium.Note{}
 		}
-		return a.printJSON(imported{made.Pipeline, made.YAML, made.Notes})
+		return errors.Join(found, a.printJSON(imported{made.Pipeline, made.YAML, made.Notes, problems}))
 	}
 	a.print("%s", made.YAML)
 	for _, n := range made.Notes {
 		a.say("%s: %s\n", n.Setting, n.Text)
+	}
+	for i := range problems {
+		problems[i].Print(a.err)
+	}
+	if found != nil {
+		return found
 	}
 	if made.Slot == "" {
 		a.say("Next: rowferry config check · rowferry check · stop the connector · rowferry run\n")
@@ -73,6 +86,15 @@ func (a *app) importDebezium(path string, o debezium.Options) error {
 	}
 	a.say("Next: rowferry config check · stop the connector · rowferry adopt %s --slot %s · rowferry run\n", made.Pipeline, made.Slot)
 	return nil
+}
+
+// checkImport looks at what was written as `config check` will: a value that no setting takes was carried over all the same.
+func checkImport(text string) config.Problems {
+	_, problems := config.Parse("rowferry.yaml", []byte(text), allConnectors().kinds(), config.Lookup{
+		Getenv:   func(string) (string, bool) { return "1", true }, // where they are used, the variables are set
+		ReadFile: func(string) ([]byte, error) { return []byte("1"), nil },
+	})
+	return problems
 }
 
 // readImport reads a file, or standard input, that is not too big to be a connector's configuration.

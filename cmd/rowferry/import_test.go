@@ -47,6 +47,10 @@ func TestImport(t *testing.T) {
 		!strings.Contains(made.YAML, "url: kafka://kafka1:9092,kafka2:9092\n") || !strings.Contains(made.YAML, "\n  shop:\n") {
 		t.Errorf("as JSON, with brokers and a name: got %+v, %v", made, err)
 	}
+	r = s.run("config", "import", "debezium", file, "--pipeline", "my shop")
+	if r.code != exitFound || !strings.Contains(r.err, "a pipeline's name") || !strings.Contains(r.err, "1 error") || r.out == "" {
+		t.Errorf("with a name that no pipeline has: got %+v, want exit %d, the problem and the file", r, exitFound)
+	}
 	mysql := filepath.Join(s.dir, "mysql.json")
 	if err := os.WriteFile(mysql, []byte(`{"connector.class":"io.debezium.connector.mysql.MySqlConnector"}`), 0o600); err != nil {
 		t.Fatal(err)

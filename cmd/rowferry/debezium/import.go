@@ -192,7 +192,7 @@ func shown(value string) string {
 
 var (
 	variable  = regexp.MustCompile(`\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
-	quarkus   = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}`)
+	named     = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}`)
 	reference = regexp.MustCompile(`\$\{[^}]*\}`)
 )
 
@@ -212,12 +212,12 @@ func (im *importer) translated(key, value, ending string) string {
 	last := 0
 	for _, at := range reference.FindAllStringIndex(value, -1) {
 		one := value[at[0]:at[1]]
-		switch m := quarkus.FindStringSubmatch(one); {
+		switch m := named.FindStringSubmatch(one); {
 		case variable.FindString(one) == one:
-		case im.server && m != nil && m[2] != "":
-			one = "${env:" + m[1] + ":-" + m[2] + "}"
-		case im.server && m != nil:
+		case m != nil && m[2] == "": // of Debezium Server, or of what fills in a file before it is sent to Connect
 			one = "${env:" + m[1] + "}"
+		case m != nil && im.server:
+			one = "${env:" + m[1] + ":-" + m[2] + "}"
 		default:
 			name := im.variable(ending)
 			im.note(key, "its value is kept elsewhere: set the environment variable %s to it, or write ${file:/path} in its place", name)

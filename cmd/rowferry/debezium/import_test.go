@@ -153,6 +153,10 @@ func TestSettings(t *testing.T) {
 			name: "an address and odd names", settings: `,"database.hostname":"fd00::1","database.user":"o'b@r","database.dbname":"sh/op"`,
 			want: []string{"url: postgres://o%27b%40r@[fd00::1]:5432/sh%2Fop"},
 		},
+		{
+			name: "variables that are filled in before", settings: `,"database.hostname":"${DB_HOST}","database.user":"${file:/x:user}","database.password":"${DB_PASSWORD}"`,
+			want: []string{"url: postgres://${env:P_SOURCE_USER}@${env:DB_HOST}:5432/d", "password: ${env:DB_PASSWORD}"}, notes: []string{"database.user"},
+		},
 		{name: "both lists", settings: `,"schema.include.list":"a","table.include.list":"a\\.t"`, want: []string{`include: ['re:(?i)a\.t']`}, notes: []string{"schema.include.list"}},
 		{name: "no list that can be read", settings: `,"table.include.list":"(?=x)y"`, want: []string{`include: ["CHANGE.ME"]`}, notes: []string{"table.include.list"}},
 		{name: "a reference in a list", settings: `,"table.exclude.list":"${env:T},a\\.b"`, want: []string{`exclude: ['re:(?i)a\.b']`}, notes: []string{"table.exclude.list"}},

@@ -32,6 +32,7 @@ var reasons = []reason{
 	{"publication.refresh*", true, "tables that join the publication are found by themselves, and told of"},
 	{"publish.via.partition.root", true, "the publication is used as it is"},
 	{"replica.identity.autoset.values", false, "set the replica identity of each table under source.replica_identity"},
+	{"database.history*", true, "tables are described by the log"},
 	{"database.initial.statements", false, "no statements are run on new connections; ALTER ROLE … SET does that"},
 	{"database.query.timeout.ms", true, "questions have limits of their own"},
 	{"database.tcpKeepAlive", true, "connections are watched anyway"},
