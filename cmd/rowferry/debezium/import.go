@@ -233,6 +233,10 @@ func (im *importer) translated(key, value, ending string) string {
 // secret is like text for what must not be printed: a value that is written out becomes a variable, too.
 func (im *importer) secret(key, value, ending string) string {
 	if whole := reference.FindString(value); whole == value && whole != "" {
+		if m := named.FindStringSubmatch(whole); m != nil && variable.FindString(whole) == "" && m[2] != "" && im.server {
+			im.note(key, "secrets are not copied, and its default is one: set the environment variable %s", m[1])
+			return "${env:" + m[1] + "}"
+		}
 		return im.translated(key, value, ending)
 	}
 	name := im.variable(ending)

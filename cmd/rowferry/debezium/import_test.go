@@ -224,6 +224,23 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestServerSecretWithADefault: a default stands where the secret does, and is one.
+func TestServerSecretWithADefault(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "server.properties"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "${DB_PASSWORD}", "${DB_PASSWORD:"+canary+"}", 1)
+	made, err := From([]byte(changed), Options{File: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(made.YAML, canary) || !strings.Contains(made.YAML, " password: ${env:DB_PASSWORD}\n") ||
+		!strings.Contains(made.YAML, "#   debezium.source.database.password: ") {
+		t.Errorf("got\n%s\nwant a reference without its default, and a word about it", made.YAML)
+	}
+}
+
 // TestReasonsAreReached: none stands behind one that takes everything it would.
 func TestReasonsAreReached(t *testing.T) {
 	for i := range reasons {

@@ -33,7 +33,7 @@ func (im *importer) reader(t tree) {
 		im.slot = "debezium"
 	}
 	im.taken["publication.autocreate.mode"] = true // it is there by now, and is used as it is
-	if plugin, ok := im.take("plugin.name"); plugin != "pgoutput" {
+	if plugin, ok := im.take("plugin.name"); !strings.EqualFold(plugin, "pgoutput") {
 		if !ok {
 			plugin = "decoderbufs, the default there,"
 		}
@@ -202,14 +202,18 @@ func (im *importer) tables() tree {
 // patterns writes expressions as patterns of tables.
 func (im *importer) patterns(key string, expressions []string, form string) []string {
 	var out []string
+	without := ""
+	if strings.Contains(key, "exclude") || strings.Contains(key, "blacklist") {
+		without = ". Until then the tables that it leaves out ARE WRITTEN"
+	}
 	for _, expr := range expressions {
 		if strings.Contains(expr, "${") {
-			im.note(key, "an expression holds a reference: write it out under source.tables")
+			im.note(key, "an expression holds a reference: write it out under source.tables%s", without)
 			continue
 		}
 		whole := "(?i)" + fmt.Sprintf(form, expr)
 		if _, err := syntax.Parse(whole, syntax.Perl); err != nil {
-			im.note(key, "%s is an expression of Java's that is not known here, as those that look ahead or back: write it in another way under source.tables", shown(expr))
+			im.note(key, "%s is an expression of Java's that is not known here, as those that look ahead or back: write it in another way under source.tables%s", shown(expr), without)
 			continue
 		}
 		out = append(out, "re:"+literal(whole))
@@ -219,7 +223,7 @@ func (im *importer) patterns(key string, expressions []string, form string) []st
 
 var plainTable = regexp.MustCompile(`^([A-Za-z0-9_]+)\\?\.([A-Za-z0-9_]+)$`)
 
-// keys writes the keys of tables that are not their primary keys: "schema.table:column,column;…".
+// keyColumns writes the keys of tables that are not their primary keys: "schema.table:column,column;…".
 func (im *importer) keyColumns() tree {
 	const key = "message.key.columns"
 	t := newTree()
