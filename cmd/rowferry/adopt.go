@@ -49,7 +49,7 @@ func (a *app) adoptCommand() *cobra.Command {
 		Use: "adopt PIPELINE --slot SLOT", Short: "go on where a stopped Debezium connector left its slot, without a copy", GroupID: groupConfigure,
 		Long: "Write the position at which a replication slot stands into the target's ledger, so that `rowferry run` goes on from\n" +
 			"there and copies nothing. Everything up to that position has to be at the target already, as it is where the slot's reader\n" +
-			"wrote it. Slot and publication are used as they are, and never dropped. It shows what it will do and asks, or does it\n" +
+			"wrote it, and had ended its snapshots. Slot and publication are used as they are, and never dropped. It shows what it will do and asks, or does it\n" +
 			"with --yes. It refuses a slot that is still read, or is another database's or plugin's, and a pipeline that has a position.\n" +
 			"Run it as the user that runs the daemon, whose state folder it makes.",
 		Example: "  rowferry config import debezium connector.json > rowferry.yaml\n  rowferry adopt shop --slot debezium\n  rowferry run shop",
