@@ -1,5 +1,5 @@
 # Every target installs what it needs, quietly and once, and may be run again at any time.
-# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; MODE; KAFKA;
+# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; FORMAT; MODE; KAFKA;
 # ROWFERRY_TEST_PG15=URL and the like use a server you have; ROWFERRY_CACHE says where downloads are kept.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -63,8 +63,8 @@ conformance: build ## the open cases of ../shared/conformance, plain and with cr
 	@e2e/install/tools.sh python3 >/dev/null
 	@go run ./e2e/conformance
 
-bench: build ## figures into build/bench.jsonl, checked against their gates; SET=… runs a part
-	@go run ./e2e/bench $(if $(SET),-set '$(SET)')
+bench: build ## figures into build/bench.jsonl, checked against their gates; SET=… runs a part, FORMAT=json writes that into Kafka
+	@go run ./e2e/bench $(if $(SET),-set '$(SET)') $(if $(FORMAT),-format $(FORMAT))
 
 demo: build ## see it work: copy, stream, be killed, go on, compare; KAFKA=1 adds a third target
 	@go run ./e2e/demo $(if $(KAFKA),-kafka)

@@ -198,5 +198,12 @@ func (st *stage) intoKafka(ctx context.Context, run, delivery string, want seque
 func (st *stage) topics(run string) daemon.Settings {
 	return daemon.Settings{
 		"topic": topicOf(run, "{table}"), "ledger": daemon.Settings{"topic": ledgerOf(run)}, "transaction": daemon.Settings{"id": run},
+		"format": st.options.inKafka(),
 	}
+}
+
+// inKafka is how records are written: in Debezium's format, which is the default, without schemas, as the connector beside
+// which it is measured is told; or in the one that was asked for.
+func (o options) inKafka() daemon.Settings {
+	return daemon.Settings{"value": o.format, "debezium": daemon.Settings{"schemas": false}}
 }

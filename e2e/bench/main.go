@@ -38,6 +38,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "what to measure, build/rowferry when empty")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each comparison")
 	flag.Float64Var(&o.scale, "scale", 1, "share of the full number of rows")
+	flag.StringVar(&o.format, "format", debeziumFormat, "format of records in Kafka: debezium-json, without schemas, or json")
 	flag.IntVar(&o.major, "postgres", 15, "major version of the servers")
 	flag.Parse()
 	o.set = strings.FieldsFunc(set, func(r rune) bool { return r == ',' })
@@ -57,7 +58,11 @@ type options struct {
 	rounds int
 	scale  float64
 	major  int
+	format string // of records in Kafka
 }
+
+// debeziumFormat is the format of records in Kafka that is measured unless another is asked for.
+const debeziumFormat = "debezium-json"
 
 // rows scales a number of rows.
 func (o options) rows(n int) int { return max(int(float64(n)*o.scale), 1000) }

@@ -86,7 +86,9 @@ func (b *bench) prompt(ctx context.Context, n int) (*latency, sample, error) {
 	}
 	d, err := daemon.Start(daemon.Options{
 		Binary: b.options.binary, Folder: filepath.Join(b.folder, run), LogLevel: "info",
-		Pipelines: []daemon.Pipeline{{Name: run, Source: source, Target: "kafka://" + b.broker.Addr()}},
+		Pipelines: []daemon.Pipeline{{
+			Name: run, Source: source, Target: "kafka://" + b.broker.Addr(), InTarget: daemon.Settings{"format": b.options.inKafka()},
+		}},
 	})
 	if err != nil {
 		return nil, sample{}, err

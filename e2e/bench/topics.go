@@ -33,7 +33,7 @@ func (b *bench) startBroker(ctx context.Context) error {
 	if b.client, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(b.broker.Addr(), ",")...)); err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	fmt.Printf("bench: Kafka %s, one broker on this machine, Java with %s; topics with one partition\n", b.broker.Version, strings.Join(brokerJava, " "))
+	fmt.Printf("bench: Kafka %s, one broker on this machine, Java with %s; topics with one partition, %s\n", b.broker.Version, strings.Join(brokerJava, " "), b.options.format)
 	return nil
 }
 
@@ -176,10 +176,17 @@ type sequence struct {
 	sum  uint64
 }
 
-// rowText is how a row of the source reads in a record, made by Postgres and not by the program that is measured.
+// rowText is how a row of the source reads in a record, made by Postgres and not by the program that is measured. A decimal
+// of Debezium's is its unscaled number, in as few bytes as hold it with its sign, in base64.
 func (st *stage) rowText() string {
 	if st.wide {
-		return `format('{"id":%s,"a":%s,"b":%s,"c":"%s","d":"%s","e":%s,"f":%s,"g":%s,"h":%s,"i":%s}', id, a, b, c, d, to_json(e),
+		c, d := `c::text`, `d::text`
+		if st.options.format == debeziumFormat {
+			const unscaled, size = `(c * 100)::bigint`, `(length(to_hex((c * 200)::bigint)) + 1) / 2 * 2`
+			c = `encode(decode(lpad(to_hex(` + unscaled + `), ` + size + `, '0'), 'hex'), 'base64')`
+			d = `to_char(d, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+		}
+		return `format('{"id":%s,"a":%s,"b":%s,"c":"%s","d":"%s","e":%s,"f":%s,"g":%s,"h":%s,"i":%s}', id, a, b, ` + c + `, ` + d + `, to_json(e),
 			to_json(f), to_json(g), to_json(h), to_json(i))`
 	}
 	return `format('{"id":%s,"a":%s,"b":%s,"pad":%s}', id, a, b, to_json(pad))`

@@ -104,7 +104,7 @@ func (r *recordingRun) play(ctx context.Context) (int, error) {
 	}
 	pipeline := "rec-" + strings.ReplaceAll(r.name, "_", "-") + "-" + randomID()
 	folder := filepath.Join(r.harness.logs, "pg-debezium-"+r.name)
-	format := daemon.Settings{"schemas": true}
+	format := daemon.Settings{"schemas": true, "skip": []string{"truncate"}, "null_as_default": true} // Debezium's defaults
 	for k, v := range r.format {
 		format[k] = v
 	}

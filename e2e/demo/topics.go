@@ -77,6 +77,7 @@ func (d *demo) writeTopics(ctx context.Context, path string) error {
 	}
 	defer f.Close()
 	out := bufio.NewWriterSize(f, 1<<20)
+	var envelopes oracle.Envelopes
 	for record, err := range reader.Records(ctx) {
 		if err != nil {
 			return err
@@ -84,7 +85,11 @@ func (d *demo) writeTopics(ctx context.Context, path string) error {
 		if record.Value == nil { // a tombstone, for compaction
 			continue
 		}
-		if _, err := out.Write(append(record.Value, '\n')); err != nil {
+		plain, err := envelopes.Plain(record) // in Debezium's format, which is the default, with its schema
+		if err != nil {
+			return fmt.Errorf("reading record %d of %s: %w", record.Offset, record.Topic, err)
+		}
+		if _, err := out.Write(append(plain.Value, '\n')); err != nil {
 			return fmt.Errorf("writing what the topics hold: %w", err)
 		}
 	}

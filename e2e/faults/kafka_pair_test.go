@@ -35,6 +35,7 @@ func newKafkaPair(t *testing.T, k *servers.Kafka, tags ...string) *kafkaPair {
 		"messages": daemon.Settings{"topic": p.prefix + "message"}, "client_id": p.prefix + "client",
 		"transaction":   daemon.Settings{"id": p.prefix + "writer"},
 		"create_topics": daemon.Settings{"partitions": 2},
+		"format":        daemon.Settings{"value": "json"},
 	}
 	// What stalls is given up soon.
 	p.Pipelines[0].Besides = daemon.Settings{

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -375,7 +376,19 @@ func TestFault85_LedgerTouched(t *testing.T) {
 func TestKafkaOldest(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
-	tr := kafkaTrial(t, 39, servers.KafkaForTest(t, servers.KafkaOldest), trial.Options{})
+	killed(ctx, t, kafkaTrial(t, 39, servers.KafkaForTest(t, servers.KafkaOldest), trial.Options{}))
+}
+
+// TestKafkaDefaultFormat is a load with kills in the format that a target has when nothing is said of it.
+func TestKafkaDefaultFormat(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	killed(ctx, t, kafkaTrial(t, 40, sharedKafka(t), trial.Options{InKafka: daemon.Settings{"format": daemon.Settings{}}}))
+}
+
+// killed plays a load with kills.
+func killed(ctx context.Context, t *testing.T, tr *trial.Trial) {
+	t.Helper()
 	flow(ctx, t, tr)
 	for range 3 {
 		more(ctx, t, tr, 60)

@@ -12,9 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// topics brings the records of a pipeline's topics, in the json format, into the source's order, and judges what only
-// topics can have wrong: the order within each partition, keys that share one, transactions of the source that more
-// than one transaction of Kafka holds, tombstones.
+// topics brings the records of a pipeline's topics, in the json format or that of Debezium with schemas, into the
+// source's order, and judges what only topics can have wrong: the order within each partition, keys that share one,
+// transactions of the source that more than one transaction of Kafka holds, tombstones.
 type topics struct {
 	report *Report
 	sizes  map[string]int32 // partitions by topic
@@ -22,6 +22,8 @@ type topics struct {
 	parts  map[place]*topicPart
 	keys   map[keyOf]int32
 	read   int
+
+	envelopes Envelopes
 }
 
 // topicPart is one partition.
@@ -115,6 +117,12 @@ func (t *topics) judge(record *kgo.Record) {
 		t.report.Add(Lost, "%s: a delete before it has no tombstone", where(record))
 	}
 	p.deleted = nil
+	plain, err := t.envelopes.Plain(record)
+	if err != nil {
+		t.report.Add(Wrong, "%s does not parse: %v", where(record), err)
+		return
+	}
+	record = plain
 	line := topicLine{record: record, topic: record.Topic, text: record.Value}
 	if err := json.Unmarshal(record.Value, &line.change); err != nil {
 		t.report.Add(Wrong, "%s does not parse: %v", where(record), err)

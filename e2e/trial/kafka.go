@@ -25,6 +25,7 @@ func (t *Trial) intoKafka(p *daemon.Pipeline) {
 		"messages":      daemon.Settings{"topic": t.Topic("message")},
 		"transaction":   daemon.Settings{"id": t.Topic("writer")},
 		"create_topics": daemon.Settings{"partitions": partitions},
+		"format":        daemon.Settings{"value": "json"}, // the whole old rows of which are judged, too
 	}
 	for k, v := range t.options.InKafka {
 		p.InTarget[k] = v

@@ -20,6 +20,7 @@ const (
 	copyForm      = "every table is copied once, before its changes; `snapshot: { workers: 4 }` says how"
 	wireForm      = "format: { value: debezium-json, debezium: { … } }, under a Kafka target; `rowferry config import debezium FILE` writes it"
 	unwrapForm    = "format: { value: json }, under a Kafka target, whose records readers take apart"
+	modeForm      = "format: { debezium: { decimals: string, times: connect } }, under target"
 	pollForm      = "the log is followed as it grows; there is nothing to poll"
 )
 
@@ -102,7 +103,9 @@ var foreignWords = map[string]foreign{
 	"heartbeat.interval.ms":                  {"Debezium", "nothing: an idle slot is moved on without a heartbeat table"},
 	"offset.storage":                         {"Debezium", "nothing: the position is kept in the target, with its rows"},
 	"offset.storage.file.filename":           {"Debezium", "nothing: the position is kept in the target, with its rows"},
-	"decimal.handling.mode":                  {"Debezium", wireForm},
+	"decimal.handling.mode":                  {"Debezium", modeForm},
+	"time.precision.mode":                    {"Debezium", modeForm},
+	"skipped.operations":                     {"Debezium", "format: { debezium: { skip: [truncate] } }, under target"},
 	"key.converter":                          {"Kafka Connect", wireForm},
 	"value.converter":                        {"Kafka Connect", wireForm},
 	"processors":                             {"Redpanda Connect", "transforms:"},

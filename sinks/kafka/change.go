@@ -23,6 +23,8 @@ const (
 	headerSeq = "rowferry.seq"
 	headerNew = "rowferry.newkey"
 	headerOld = "rowferry.oldkey"
+
+	headerClaim = "rowferry.claim"
 )
 
 // change encodes one change. It allocates nothing once buffers have grown to their size.
@@ -175,18 +177,23 @@ func (r *run) write(c *schema.Change) error {
 
 // claim keeps a value elsewhere and sends a reference in its place.
 func (r *run) claim(c *schema.Change) error {
-	sum := sha256.Sum256(r.value)
-	id := hex.EncodeToString(sum[:])
-	r.claims = append(r.claims, claim{id: id, value: slices.Clone(r.value)})
+	reference := r.claimed()
 	bare := *c
 	bare.Before, bare.After = schema.Row{}, schema.Row{}
-	size := len(r.value)
 	var err error
 	if r.value, err = r.records.AppendValue(r.value[:0], &bare); err != nil {
 		return err
 	}
-	r.value = fmt.Appendf(r.value[:len(r.value)-1], `,"claim":{"sha256":"%s","bytes":%d}}`, id, size)
+	r.value = fmt.Appendf(r.value[:len(r.value)-1], `,"claim":%s}`, reference)
 	return r.send(r.topic, r.partition(), r.nullableKey(), r.value)
+}
+
+// claimed takes the value at hand to be kept elsewhere, and returns what refers to it.
+func (r *run) claimed() (reference []byte) {
+	sum := sha256.Sum256(r.value)
+	id := hex.EncodeToString(sum[:])
+	r.claims = append(r.claims, claim{id: id, value: slices.Clone(r.value)})
+	return fmt.Appendf(nil, `{"sha256":"%s","bytes":%d}`, id, len(r.value))
 }
 
 // truncate writes the emptying of a table into every partition of its topic.

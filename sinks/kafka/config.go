@@ -99,9 +99,9 @@ type SASL struct {
 
 // Format says how records are written.
 type Format struct {
-	// Value is json, the plain format of files and standard output, one object a record; or debezium-json, which readers of
-	// Debezium's topics know.
-	Value string `yaml:"value" default:"json"`
+	// Value is debezium-json, which readers of Debezium's topics know; or json, the plain format of files and standard output,
+	// one object a record.
+	Value string `yaml:"value" default:"debezium-json"`
 	// Debezium says which of Debezium's forms debezium-json has.
 	Debezium debezium.Config `yaml:"debezium"`
 	// Tombstones writes a null value after each delete, for compaction.
@@ -194,7 +194,7 @@ func (c Config) withDefaults(pipeline string) Config {
 	fill(&c.Topic, "{pipeline}.{schema}.{table}")
 	fill(&c.PartitionBy, "key")
 	fill(&c.AddedPartitions, "halt")
-	fill(&c.Format.Value, "json")
+	fill(&c.Format.Value, formatDebezium)
 	c.Format.Debezium = c.Format.Debezium.WithDefaults(pipeline)
 	fill(&c.Delivery, exactlyOnce)
 	fill(&c.Oversize, "halt")

@@ -76,6 +76,9 @@ func TestValidate(t *testing.T) {
 	if errs := c.Validate(); len(errs) > 0 {
 		t.Errorf("the smallest configuration: got %v", errs)
 	}
+	if got := c.withDefaults("p").Format.Value; got != formatDebezium {
+		t.Errorf("the smallest configuration: got format %s, want %s", got, formatDebezium)
+	}
 }
 
 // TestProtection: a password never crosses a network in the clear unless somebody wrote that it may.
@@ -148,7 +151,7 @@ func TestOverdue(t *testing.T) {
 
 // BenchmarkEncode is a batch of a thousand rows made into compressed record batches of three partitions.
 func BenchmarkEncode(b *testing.B) {
-	for _, format := range []string{"json", formatDebezium} {
+	for _, format := range []string{formatJSON, formatDebezium} {
 		b.Run(format, func(b *testing.B) { benchmarkEncode(b, format) })
 	}
 }

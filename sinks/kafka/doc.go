@@ -29,9 +29,11 @@
 //
 // # As Debezium writes it
 //
-// With format: debezium-json keys, values and headers are those of Debezium's Postgres connector (package debezium of
-// schema/wire), and what is said above of keys, unchanged columns and the headers newkey and oldkey is as it is there. Order,
-// transactions and the ledger are the same.
+// With format: debezium-json, which is the default, keys, values and headers are those of Debezium's Postgres connector
+// (package debezium of schema/wire), and what is said above of keys, unchanged columns and the headers newkey and oldkey is
+// as it is there. Order, transactions and the ledger are the same. A value kept elsewhere (oversize: claim_check) is the
+// whole value of its record, which goes without what is large in it: the placeholder for values that were not sent stands
+// there, and the header rowferry.claim refers to what is kept.
 //
 // # Exactly once
 //

@@ -14,8 +14,11 @@ import (
 	"github.com/rowferry/rowferry/sinks/kafka/topic"
 )
 
-// formatDebezium is the format that Debezium's readers know.
-const formatDebezium = "debezium-json"
+// The formats: the one that Debezium's readers know, and the plain one.
+const (
+	formatDebezium = "debezium-json"
+	formatJSON     = "json"
+)
 
 // The headers of the two halves of a change of key, as Debezium calls them.
 const (
@@ -161,13 +164,32 @@ func (r *run) eventRemove(c *schema.Change, before, other []schema.Value) error 
 // emit writes the record of one change of a row.
 func (r *run) emit(c *schema.Change) error {
 	var err error
-	if r.value, err = r.events.AppendChange(r.value[:0], r.plan.event, c, r.place(r.plan.event.Collection)); err != nil {
+	place := r.place(r.plan.event.Collection)
+	if r.value, err = r.events.AppendChange(r.value[:0], r.plan.event, c, place); err != nil {
 		return err
 	}
 	err = r.send(r.topic, r.partition(), r.nullableKey(), r.value)
+	if errors.Is(err, errTooLarge) && r.enc.cfg.Oversize == claimCheck {
+		err = r.eventClaim(c, place)
+	}
 	if errors.Is(err, errTooLarge) {
 		return r.tooLarge(fmt.Sprintf("a change of %s", c.Table), c.Offset)
 	}
+	return err
+}
+
+// claimedBytes is the length above which a value is kept elsewhere, if its record is too large.
+const claimedBytes = 256
+
+// eventClaim keeps a record's value elsewhere. In its place goes one whose large values are the placeholder that readers
+// of the format know, with the reference in a header: the envelope has no field for it.
+func (r *run) eventClaim(c *schema.Change, place debezium.Place) error {
+	id := r.claimed()
+	usual := len(r.headers)
+	r.headers = append(r.headers, batch.Header{Key: headerClaim, Value: id})
+	r.value = r.events.AppendWithout(r.value[:0], r.plan.event, c, place, claimedBytes)
+	err := r.send(r.topic, r.partition(), r.nullableKey(), r.value)
+	r.headers = r.headers[:usual]
 	return err
 }
 

@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
@@ -191,6 +193,75 @@ func TestEventHeartbeat(t *testing.T) {
 	if len(got) != 1 || string(got[0].Key) != `{"serverName":"suite"}` || !strings.HasPrefix(string(got[0].Value), `{"ts_ms":`) {
 		t.Errorf("got %v, want one record with the server's name", got)
 	}
+}
+
+// TestEventsOversize: a record that is too large is kept elsewhere as it is. In its place its large values are the
+// placeholder that readers know, and a header refers to it; a column that has no placeholder halts as without claim checks.
+func TestEventsOversize(t *testing.T) {
+	dir, large := t.TempDir(), strings.Repeat("0123456789abcdef", 1000)
+	x := debeziumTrial(t, func(c *Config) {
+		c.MaxMessage, c.Oversize, c.ClaimCheck.Path = 4<<10, claimCheck, dir
+	})
+	x.commit(x.tx(func(b *schema.Batch) {
+		b.Changes = []schema.Change{
+			{Op: schema.OpCreate, Table: sinktest.Accounts, Offset: 1, After: row(b, "1", large, "small")},
+			{Op: schema.OpDelete, Table: sinktest.Accounts, Offset: 2, Before: row(b, "1", large, "small")},
+		}
+	}))
+	records := readCommitted(t, x.broker, x.topicOf("accounts"))
+	got := showEvents(records)
+	var kept []string
+	for i, r := range records[:2] {
+		var reference struct {
+			SHA256 string
+			Bytes  int
+		}
+		if len(r.Headers) != 1 || r.Headers[0].Key != headerClaim {
+			t.Fatalf("got headers %v, want one with a reference", r.Headers)
+		}
+		if err := json.Unmarshal(r.Headers[0].Value, &reference); err != nil {
+			t.Fatal(err)
+		}
+		text := fetchClaim(t, x, dir, reference.SHA256)
+		if len(text) != reference.Bytes {
+			t.Errorf("got %d bytes, want %d", len(text), reference.Bytes)
+		}
+		kept = append(kept, aside.ReplaceAllString(string(text), ""))
+		got[i], _, _ = strings.Cut(got[i], " rowferry.claim=")
+	}
+	const row = `{"id":1,"name":"__debezium_unavailable_value","note":"small"}`
+	want := []string{
+		`{"id":1} {"before":null,"after":` + row + `,"transaction":null,"op":"c"}`,
+		`{"id":1} {"before":` + row + `,"after":null,"transaction":null,"op":"d"}`, `{"id":1} null`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records differ (-want +got):\n%s", diff)
+	}
+	for i, text := range want[:2] {
+		want[i] = strings.Replace(strings.TrimPrefix(text, `{"id":1} `), "__debezium_unavailable_value", large, 1)
+	}
+	if diff := cmp.Diff(want[:2], kept); diff != "" {
+		t.Errorf("values kept elsewhere differ (-want +got):\n%s", diff)
+	}
+	digits := (&schema.Table{Schema: "public", Name: "digits", Columns: []schema.Column{
+		{Name: "n", Kind: schema.KindDecimal, Native: "numeric", Base: "numeric"},
+	}}).WithVersion()
+	err := x.tryCommit(x.tx(func(b *schema.Batch) {
+		b.Changes = []schema.Change{{Op: schema.OpCreate, Table: digits, Offset: 3, After: noise(b, 16_000)}}
+	}))
+	if e := fault.Of(err); e.Code != "target.record_too_large" || e.Class != fault.PerRecord {
+		t.Errorf("got %v, want a fault of the record", err)
+	}
+}
+
+// noise adds an image of one number with so many digits, which no compression makes few.
+func noise(b *schema.Batch, digits int) schema.Row {
+	text := make([]byte, digits)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range text {
+		text[i] = byte('1' + random.IntN(9))
+	}
+	return row(b, string(text))
 }
 
 // TestEventsNeedPostgres: another source halts before anything is fenced or written.

@@ -72,7 +72,7 @@ func base(t testing.TB, broker string) Config {
 	cfg := Config{URL: "kafka://" + broker, Topic: p + ".{schema}.{table}"}
 	cfg.Ledger.Topic, cfg.Transaction.ID, cfg.Messages.Topic = p+".ledger", p, p+".message"
 	cfg.CreateTopics = CreateTopics{Enabled: true, Partitions: 3, Replication: 1}
-	cfg.Format.Tombstones, cfg.Format.Headers = true, true
+	cfg.Format = Format{Value: formatJSON, Tombstones: true, Headers: true}
 	return cfg
 }
 

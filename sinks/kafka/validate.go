@@ -38,7 +38,7 @@ func (c *Config) Validate() []error {
 		{"sasl.mechanism", c.SASL.Mechanism, []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}},
 		{"partition_by", c.PartitionBy, []string{"key", "columns", "transaction", "one"}},
 		{"added_partitions", c.AddedPartitions, []string{"halt", "keep", "use"}},
-		{"format.value", c.Format.Value, []string{"json", formatDebezium}},
+		{"format.value", c.Format.Value, []string{formatDebezium, formatJSON}},
 		{"delivery", c.Delivery, []string{exactlyOnce, atLeastOnce}},
 		{"oversize", c.Oversize, []string{"halt", claimCheck}},
 	} {
@@ -53,9 +53,6 @@ func (c *Config) Validate() []error {
 	}
 	for _, err := range c.Format.Debezium.Validate() {
 		refuse("format.debezium.%w", err)
-	}
-	if c.Format.Value == formatDebezium && c.Oversize == claimCheck {
-		refuse("oversize: %s has no place for the reference of claim_check", formatDebezium)
 	}
 	errs = append(errs, c.validateTopics()...)
 	errs = append(errs, c.validateLogin()...)

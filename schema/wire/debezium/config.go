@@ -10,7 +10,8 @@ import (
 // Version is the version of Debezium whose records these are, as source.version says.
 const Version = "3.6.1.Final"
 
-// Config says in which of Debezium's forms changes are written. Every default is Debezium's own.
+// Config says in which of Debezium's forms changes are written. Every default is Debezium's own, but for two that lose
+// something: Skip and NullAsDefault.
 type Config struct {
 	// Schemas writes each key and each value with its schema beside it, as {"schema":…,"payload":…}.
 	Schemas bool `yaml:"schemas" default:"true"`
@@ -38,11 +39,12 @@ type Config struct {
 	FieldNames string `yaml:"field_names" default:"none"`
 	// Placeholder stands for a value that an update did not touch and the source did not send. hex: before it means bytes.
 	Placeholder string `yaml:"placeholder" default:"__debezium_unavailable_value"`
-	// Skip leaves changes out: create, update, delete, truncate.
-	Skip []string `yaml:"skip" default:"truncate"`
+	// Skip leaves changes out: create, update, delete, truncate. Nothing is left out unless it is named here; Debezium's own
+	// default is truncate.
+	Skip []string `yaml:"skip"`
 	// NullAsDefault writes the default of a column where it is NULL, as Debezium does unless its converter is told otherwise.
-	// Readers then cannot tell the two apart.
-	NullAsDefault bool `yaml:"null_as_default" default:"true"`
+	// Readers then cannot tell the two apart, so it is off unless it is asked for.
+	NullAsDefault bool `yaml:"null_as_default" default:"false"`
 }
 
 // settings with a fixed set of words; the first is the default.

@@ -1,7 +1,9 @@
 package debezium
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,14 +99,39 @@ func (r *Records) AppendChange(dst []byte, t *Table, c *schema.Change, p Place) 
 	if before != nil && len(before) != t.width || after != nil && len(after) != t.width {
 		return dst, fmt.Errorf("encoding a change of %s: an image has not one value for each of %d columns", c.Table, t.width)
 	}
-	if before == nil {
+	return r.appendImages(dst, t, c, p, images{before, after}), nil
+}
+
+// AppendWithout appends the value of a change that AppendChange took, without its large values: each that is longer than
+// limit has the placeholder for values that were not sent in its place, if its column has one.
+func (r *Records) AppendWithout(dst []byte, t *Table, c *schema.Change, p Place, limit int) []byte {
+	return r.appendImages(dst, t, c, p, images{r.without(t, r.batch.Row(c.Before), limit), r.without(t, r.batch.Row(c.After), limit)})
+}
+
+// without is a copy of an image without its large values; nil stays nil.
+func (r *Records) without(t *Table, row []schema.Value, limit int) []schema.Value {
+	row = slices.Clone(row)
+	for _, c := range t.columns {
+		if row != nil && len(row[c.ordinal].Bytes(r.batch.Arena)) > limit && !bytes.Equal(c.unchanged, c.null) {
+			row[c.ordinal] = schema.UnchangedValue
+		}
+	}
+	return row
+}
+
+// images are those of a change; nil is none.
+type images struct{ before, after []schema.Value }
+
+// appendImages appends the value of a change that has these images.
+func (r *Records) appendImages(dst []byte, t *Table, c *schema.Change, p Place, i images) []byte {
+	if i.before == nil {
 		dst = append(dst, t.fresh...)
 	} else {
-		dst = r.appendColumns(append(dst, t.value...), t.columns, before)
+		dst = r.appendColumns(append(dst, t.value...), t.columns, i.before)
 		dst = append(dst, `,"after":`...)
 	}
-	dst = r.appendSource(r.appendRow(dst, t, after), t.source, c.Offset, p)
-	return append(dst, r.ends[c.Op]...), nil
+	dst = r.appendSource(r.appendRow(dst, t, i.after), t.source, c.Offset, p)
+	return append(dst, r.ends[c.Op]...)
 }
 
 // AppendTruncate appends the value of the emptying of a table.
