@@ -34,6 +34,9 @@ type Column struct {
 	Always    bool  // an identity column that refuses given values unless overridden
 	Ident     bool  // part of the replica identity: present in before images
 	KeyPart   int16 // 1-based place in the primary key, 0 when not part of it
+	// UniquePart is the 1-based place in the first unique index of a table without a primary key, which may tell rows
+	// apart; 0 when not part of it. Like Default it is no part of the definition.
+	UniquePart int16
 	// Initial is what rows hold here that are older than the column. It is no part of the definition: a target that
 	// gains the column needs it once, and the source forgets it when it rewrites the table.
 	Initial Initial
@@ -56,7 +59,8 @@ type Table struct {
 	Name     string
 	Columns  []Column
 	Identity Identity
-	// Version is a hash of everything above but initial values and defaults, so the same definition has the same version wherever it is seen.
+	// Version is a hash of everything above but initial values, defaults and unique indexes, so the same definition has the
+	// same version wherever it is seen.
 	Version string
 }
 
@@ -78,12 +82,19 @@ func QuoteName(name string) string {
 }
 
 // Key lists the ordinals of the primary key's columns in key order, empty when there is none.
-func (t *Table) Key() []int {
+func (t *Table) Key() []int { return t.inOrder(func(c *Column) int16 { return c.KeyPart }) }
+
+// UniqueKey lists the ordinals of the columns of the first unique index of a table without a primary key, in its order,
+// empty when there is none. Some of them may be NULL.
+func (t *Table) UniqueKey() []int { return t.inOrder(func(c *Column) int16 { return c.UniquePart }) }
+
+// inOrder lists the ordinals of columns that have a 1-based place.
+func (t *Table) inOrder(place func(*Column) int16) []int {
 	var key []int
 	for part := int16(1); ; part++ {
 		found := false
 		for i := range t.Columns {
-			if t.Columns[i].KeyPart == part {
+			if place(&t.Columns[i]) == part {
 				key, found = append(key, i), true
 			}
 		}

@@ -80,13 +80,13 @@ func (p *planner) make(t *schema.Table) (*plan, error) {
 	return made, err
 }
 
-// debeziumKey is what Debezium takes for a table's key: the primary key, also where deletes do not bring it, else the
-// columns of the index that is the replica identity.
+// debeziumKey is what Debezium takes for a table's key: the primary key, else the columns of the first unique index; also
+// where deletes do not bring them.
 func debeziumKey(t *schema.Table) []int {
-	if key := t.Key(); len(key) > 0 || t.Identity != schema.IdentityIndex {
+	if key := t.Key(); len(key) > 0 {
 		return key
 	}
-	return t.IdentKey()
+	return t.UniqueKey()
 }
 
 // own refuses that two tables meet in one topic because characters of their names had to be replaced.

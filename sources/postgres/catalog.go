@@ -16,6 +16,8 @@ var (
 	relationsSQL string
 	//go:embed queries/columns.sql
 	columnsSQL string
+	//go:embed queries/unique.sql
+	uniqueSQL string
 	//go:embed queries/types.sql
 	typesSQL string
 )
@@ -126,11 +128,48 @@ func readTables(ctx context.Context, q querier, wanted []definition, compute boo
 	if err != nil {
 		return nil, err
 	}
+	if err := readUnique(ctx, q, columns); err != nil {
+		return nil, err
+	}
 	tables := make([]tableVersion, len(wanted))
 	for i, w := range wanted {
 		tables[i] = buildTable(w, columns[w.relation.oid], types, compute)
 	}
 	return tables, nil
+}
+
+// readUnique gives the columns of tables without a primary key their places in the first unique index.
+func readUnique(ctx context.Context, q querier, columns map[uint32][]columnInfo) error {
+	var oids []uint32
+	for oid, list := range columns {
+		if !slices.ContainsFunc(list, func(c columnInfo) bool { return c.KeyPart > 0 }) {
+			oids = append(oids, oid)
+		}
+	}
+	for some := range slices.Chunk(oids, columnsAtOnce) {
+		rows, err := q.Query(ctx, uniqueSQL, some)
+		if err != nil {
+			return fmt.Errorf("reading unique indexes: %w", err)
+		}
+		var oid uint32
+		var numbers []int16
+		_, err = pgx.ForEachRow(rows, []any{&oid, &numbers}, func() error {
+			part := int16(0)
+			for _, number := range numbers {
+				for i := range columns[oid] {
+					if c := &columns[oid][i]; c.number == number {
+						part++
+						c.UniquePart = part
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading unique indexes: %w", err)
+		}
+	}
+	return nil
 }
 
 // columnsAtOnce is how many tables' columns are asked for at a time: the server takes tables that were never analyzed for
@@ -214,7 +253,7 @@ func missingTypes(types typeSet, oids []uint32) []uint32 {
 	return slices.Compact(missing)
 }
 
-// buildTable puts a version together. A primary key that is not published in full is none.
+// buildTable puts a version together. A key that is not published in full is none.
 func buildTable(w definition, columns []columnInfo, types typeSet, compute bool) tableVersion {
 	v := tableVersion{
 		table:    &schema.Table{Schema: w.relation.schema, Name: w.relation.name, Identity: identityOf(w.relation.identity[0])},
@@ -234,7 +273,7 @@ func buildTable(w definition, columns []columnInfo, types typeSet, compute bool)
 			c.computed = compute && c.computable(columns, sent)
 		}
 		if !c.computed && !sent(&c) {
-			whole = whole && c.KeyPart == 0
+			whole = whole && c.KeyPart == 0 && c.UniquePart == 0
 			continue
 		}
 		types.fill(&c.Column, c.typ, c.typmod, c.Native)
@@ -242,7 +281,7 @@ func buildTable(w definition, columns []columnInfo, types typeSet, compute bool)
 	}
 	for i := range v.columns {
 		if !whole {
-			v.columns[i].KeyPart = 0
+			v.columns[i].KeyPart, v.columns[i].UniquePart = 0, 0
 		}
 		v.table.Columns = append(v.table.Columns, v.columns[i].Column)
 	}

@@ -281,3 +281,35 @@ func TestKeysAndIdentities(t *testing.T) {
 		})
 	}
 }
+
+// TestUniqueKeys: a table without a primary key is told with the columns of one unique index, in its order.
+func TestUniqueKeys(t *testing.T) {
+	tests := []struct {
+		name string
+		ddl  []string
+		want []string
+	}{
+		{"none", []string{`CREATE TABLE t (a int, b int)`, `CREATE INDEX x ON t (a)`}, nil},
+		{"in its order", []string{`CREATE TABLE t (a int, b int, c int)`, `CREATE UNIQUE INDEX x ON t (c, a)`}, []string{"c", "a"}},
+		{"the first by name", []string{`CREATE TABLE t (a int, b int)`, `CREATE UNIQUE INDEX y ON t (a)`, `CREATE UNIQUE INDEX x ON t (b)`}, []string{"b"}},
+		{"a clustered one before", []string{
+			`CREATE TABLE t (a int, b int)`, `CREATE UNIQUE INDEX y ON t (a)`, `CREATE UNIQUE INDEX x ON t (b)`, `ALTER TABLE t CLUSTER ON y`,
+		}, []string{"a"}},
+		{"no expression", []string{`CREATE TABLE t (a int, b int)`, `CREATE UNIQUE INDEX x ON t (abs(b))`, `CREATE UNIQUE INDEX y ON t (a)`}, []string{"a"}},
+		{"a primary key says it all", []string{`CREATE TABLE t (a int PRIMARY KEY, b int UNIQUE)`}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			url := servers.ForTest(t, 15).NewDatabase(t)
+			servers.Exec(t, url, tt.ddl...)
+			table := readOne(t, newSource(t, url, nil), "t").table
+			var got []string
+			for _, i := range table.UniqueKey() {
+				got = append(got, table.Columns[i].Name)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("want -, got +\n%s", diff)
+			}
+		})
+	}
+}

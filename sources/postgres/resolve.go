@@ -296,20 +296,21 @@ func (r *resolver) fromMessage(ctx context.Context, conn *pgx.Conn, m *relation,
 	return v, nil
 }
 
-// takeDefaults takes the defaults of columns by name: from the catalog as it is now, else from the version before. The log
-// says nothing of them.
+// takeDefaults takes the defaults of columns, and their places in a unique index, by name: from the catalog as it is now, else
+// from the version before. The log says nothing of them.
 func (v *tableVersion) takeDefaults(known, now *tableVersion) {
+	keyed := len(v.table.Key()) > 0
 	for i := range v.columns {
-		c := &v.columns[i]
-		if c.Default != "" {
-			continue
-		}
+		c, told := &v.columns[i], &v.table.Columns[i]
 		old := now.column(c.Name)
 		if old == nil {
 			old = known.column(c.Name)
 		}
-		if old != nil {
-			c.Default, v.table.Columns[i].Default = old.Default, old.Default
+		if old != nil && c.Default == "" {
+			c.Default, told.Default = old.Default, old.Default
+		}
+		if old != nil && !keyed {
+			c.UniquePart, told.UniquePart = old.UniquePart, old.UniquePart
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -334,7 +335,8 @@ func (c *Config) money() column {
 	case "double":
 		return column{schema: plain("double"), write: writeMoneyDouble, zero: "0"}
 	case "string":
-		return column{schema: plain("string"), write: writeMoneyText, zero: "0", toast: toastText}
+		zero := decimal{whole: []byte("0"), fraction: bytes.Repeat([]byte("0"), c.MoneyDigits)}
+		return column{schema: plain("string"), write: writeMoneyText, zeroJSON: string(append(appendPlain([]byte(`"`), zero), '"')), toast: toastText}
 	}
 	return column{write: writeMoney, scale: c.MoneyDigits, zero: "0",
 		schema: named("bytes", "org.apache.kafka.connect.data.Decimal", [2]string{"scale", strconv.Itoa(c.MoneyDigits)})}

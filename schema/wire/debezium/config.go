@@ -135,6 +135,9 @@ func adjusted(name, mode string, dots bool) string {
 	}
 	unicode := mode == "avro_unicode"
 	var out strings.Builder
+	if !dots && !unicode && name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
 	for i, r := range name {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' && !unicode
 		later := i > 0 && (r >= '0' && r <= '9' || r == '.' && dots)

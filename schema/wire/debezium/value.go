@@ -163,9 +163,17 @@ func writePoint(s *scratch, dst, text []byte, _ *column) ([]byte, bool) {
 	dst = appendDouble(append(dst, `{"x":`...), x)
 	dst = appendDouble(append(dst, `,"y":`...), y)
 	s.raw = append(s.raw[:0], 1, 1, 0, 0, 0)
-	s.raw = binary.LittleEndian.AppendUint64(s.raw, math.Float64bits(x))
-	s.raw = binary.LittleEndian.AppendUint64(s.raw, math.Float64bits(y))
+	s.raw = binary.LittleEndian.AppendUint64(s.raw, javaBits(x))
+	s.raw = binary.LittleEndian.AppendUint64(s.raw, javaBits(y))
 	return append(appendBase64(append(dst, `,"wkb":`...), s.raw), `,"srid":null}`...), true
+}
+
+// javaBits are those of a double in Java, which has one NaN.
+func javaBits(f float64) uint64 {
+	if math.IsNaN(f) {
+		return 0x7ff8000000000000
+	}
+	return math.Float64bits(f)
 }
 
 // writeGeometry writes a spatial value of PostGIS: its extended well-known binary, and the reference system it names.

@@ -266,7 +266,8 @@ func TestAdjustedNames(t *testing.T) {
 		{"a b.ü_1", "none", "a b.ü_1", true},
 		{"a b.ü_1", "avro", "a_b.__1", true},
 		{"a b.c", "avro", "a_b_c", false},
-		{"1st", "avro", "_st", false},
+		{"1st", "avro", "_1st", false},
+		{"1st", "avro", "_st", true},
 		{"a b.ü_1", "avro_unicode", "a_u0020b._u00fc_u005f1", true},
 		{"🐎", "avro_unicode", "_ud83d_udc0e", false},
 	} {
