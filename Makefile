@@ -1,5 +1,5 @@
 # Every target installs what it needs, quietly and once, and may be run again at any time.
-# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; FORMAT; MODE; KAFKA;
+# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; FORMAT; MODE; SQL, CONFIG, RECORD; KAFKA;
 # ROWFERRY_TEST_PG15=URL and the like use a server you have; ROWFERRY_CACHE says where downloads are kept.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,10 +16,10 @@ FUZZTIME ?= 1m
 FUZZ ?= .
 GOTEST := go test -timeout 20m -p 2 $(if $(V),-v)
 
-.PHONY: help build test race lint generate verify fuzz torture conformance bench demo clean
+.PHONY: help build test race lint generate verify fuzz torture conformance debezium-diff bench demo clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the static binary, build/rowferry
 	@mkdir -p build
@@ -58,6 +58,9 @@ torture: build ## load, random kills and oracles, for DURATION or KILLS, from SE
 	$(if $(RACE),@e2e/install/tools.sh compiler >/dev/null && CGO_ENABLED=1 go build -race -o build/rowferry-race ./cmd/rowferry)
 	@go run ./e2e/torture $(if $(DUEL),-duel -duration $(DUEL),$(if $(KILLS),-kills $(KILLS),-duration $(DURATION))) $(if $(SEED),-seed $(SEED)) \
 	  $(if $(TARGET),-targets $(TARGET)) $(if $(RACE),-binary build/rowferry-race) $(if $(SIZES),-sizes $(SIZES))
+
+debezium-diff: build ## SQL=FILE CONFIG=FILE: Debezium in Connect beside Rowferry, every record compared; RECORD=FOLDER keeps Debezium's
+	@go run ./e2e/debezium/diff $(if $(SQL),-sql '$(SQL)') $(if $(CONFIG),-config '$(CONFIG)') $(if $(RECORD),-record '$(RECORD)')
 
 conformance: build ## the open cases of ../shared/conformance, plain and with crashes
 	@e2e/install/tools.sh python3 >/dev/null

@@ -1,11 +1,8 @@
-package main
+package debezium
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/big"
 	"os"
@@ -14,202 +11,60 @@ import (
 	"strings"
 )
 
-// record is one record of a topic.
-type record struct {
-	Topic   string            `json:"topic"`
-	Offset  int64             `json:"offset"`
-	Key     json.RawMessage   `json:"key"`
-	Value   json.RawMessage   `json:"value"`
-	Headers map[string]string `json:"headers,omitempty"`
-}
+// Page lists the differences from Debezium that are accepted, each with its reason, in the repository.
+const Page = "docs/reference/debezium-differences.md"
 
-// prefixOf is what the names of a recording's topics begin with.
-func prefixOf(records []record) string {
-	shortest := records[0].Topic
-	for _, r := range records {
-		if len(r.Topic) < len(shortest) {
-			shortest = r.Topic
-		}
-	}
-	prefix, _, _ := strings.Cut(shortest, ".")
-	return prefix
-}
-
-// byTopic sorts records by what follows the prefix in their topic's name, and makes equal what has to differ: the prefix
-// wherever it stands, positions, times, and numbers of transactions, never in a key, before or after.
-func byTopic(records []record, prefix string) map[string][]any {
-	out := map[string][]any{}
-	for _, r := range records {
-		headers := object{values: map[string]any{}}
-		for name, value := range r.Headers {
-			if !strings.HasPrefix(name, "__debezium.context.") { // those of the run
-				headers.keys, headers.values[name] = append(headers.keys, name), value
-			}
-		}
-		slices.Sort(headers.keys)
-		topic := strings.TrimPrefix(r.Topic, prefix)
-		key, value := parse(r.Key), parse(r.Value)
-		if payload, ok := at(key, "payload").(*object); ok && topic == ".transaction" {
-			payload.mask("id")
-		}
-		masked(at(value, "payload"))
-		renamed(at(key, "schema"), prefix)
-		renamed(at(value, "schema"), prefix)
-		out[topic] = append(out[topic], &object{keys: []string{"key", "value", "headers"},
-			values: map[string]any{"key": key, "value": value, "headers": &headers}})
-	}
-	return out
-}
-
-// masked hides what has to differ in the payload of a value.
-func masked(payload any) {
-	p, ok := payload.(*object)
-	if !ok {
-		return
-	}
-	p.mask("ts_ms", "ts_us", "ts_ns")
-	if source, ok := p.values["source"].(*object); ok {
-		source.mask("version", "name", "lsn", "sequence", "txId", "xmin", "ts_ms", "ts_us", "ts_ns", "db")
-	}
-	if transaction, ok := p.values["transaction"].(*object); ok {
-		transaction.mask("id")
-	}
-	if _, ok := p.values["status"]; ok {
-		p.mask("id")
-	}
-}
-
-// renamed replaces the prefix in the names of schemas.
-func renamed(x any, prefix string) any {
-	switch x := x.(type) {
-	case *object:
-		for k, v := range x.values {
-			x.values[k] = renamed(v, prefix)
-		}
-	case []any:
-		for i := range x {
-			x[i] = renamed(x[i], prefix)
-		}
-	case string:
-		if rest, ok := strings.CutPrefix(x, prefix); ok && (rest == "" || rest[0] == '.') {
-			return "PREFIX" + rest
-		}
-	}
-	return x
-}
-
-// object is a JSON object that knows the order of its keys.
-type object struct {
-	keys   []string
-	values map[string]any
-}
-
-// mask hides values that are not null.
-func (o *object) mask(names ...string) {
-	for _, name := range names {
-		if o.values[name] != nil {
-			o.values[name] = "<masked>"
-		}
-	}
-}
-
-// at is a field of an object, nil where there is none.
-func at(x any, name string) any {
-	if o, ok := x.(*object); ok {
-		return o.values[name]
-	}
-	return nil
-}
-
-// parse reads JSON; what is none is a text of its own, which no recording has.
-func parse(text []byte) any {
-	if len(text) == 0 {
-		return nil
-	}
-	from := json.NewDecoder(bytes.NewReader(text))
-	from.UseNumber()
-	x, err := parseNext(from)
-	if err == nil {
-		if _, more := from.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows")
-		}
-	}
-	if err != nil {
-		return fmt.Sprintf("<no JSON: %v: %.200q>", err, text)
-	}
-	return x
-}
-
-func parseNext(from *json.Decoder) (any, error) {
-	token, err := from.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch token {
-	case json.Delim('{'):
-		o := &object{values: map[string]any{}}
-		for from.More() {
-			key, err := from.Token()
-			if err != nil {
-				return nil, err
-			}
-			name, _ := key.(string)
-			if _, twice := o.values[name]; twice {
-				return nil, fmt.Errorf("the key %q comes twice", name)
-			}
-			o.keys = append(o.keys, name)
-			if o.values[name], err = parseNext(from); err != nil {
-				return nil, err
-			}
-		}
-		_, err = from.Token()
-		return o, err
-	case json.Delim('['):
-		list := []any{}
-		for from.More() {
-			x, err := parseNext(from)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, x)
-		}
-		_, err = from.Token()
-		return list, err
-	}
-	return token, nil
-}
+// Allowed are the differences that are accepted.
+type Allowed struct{ lines []*allowance }
 
 // allowance is a difference that is accepted, by patterns of topic and path.
 type allowance struct {
-	topic, path string
-	sometimes   bool // it depends on who is quicker
-	used        int
+	topic, path, reason string
+	sometimes           bool // it depends on who is quicker
+	used                int
 }
 
 // allowedLine is a line of the table on the page of differences: | `topic` | `path` | reason |
-var allowedLine = regexp.MustCompile("^\\| `([^`]+)` \\| `([^`]+)` \\| (At times: )?\\S")
+var allowedLine = regexp.MustCompile("^\\| `([^`]+)` \\| `([^`]+)` \\| (At times: )?(\\S.*) \\|$")
 
-// readAllowed reads the page that lists accepted differences.
-func readAllowed(file string) ([]*allowance, error) {
+// ReadAllowed reads the page that lists accepted differences.
+func ReadAllowed(file string) (*Allowed, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the accepted differences: %w", err)
 	}
-	var out []*allowance
+	out := &Allowed{}
 	for line := range strings.SplitSeq(string(text), "\n") {
 		if found := allowedLine.FindStringSubmatch(line); found != nil {
-			out = append(out, &allowance{topic: found[1], path: found[2], sometimes: found[3] != ""})
+			out.lines = append(out.lines, &allowance{topic: found[1], path: found[2], sometimes: found[3] != "", reason: found[4]})
 		}
 	}
-	if len(out) == 0 {
+	if len(out.lines) == 0 {
 		return nil, fmt.Errorf("reading the accepted differences: %s has no line of the table", file)
 	}
 	return out, nil
 }
 
-// allows tells whether a difference is accepted. In patterns * stands for any text.
-func (a *allowance) allows(topic, path string) bool {
-	return glob(a.topic, topic) && glob(a.path, path)
+// Unused are the lines that no record needed, though each should.
+func (a *Allowed) Unused() []string {
+	var unused []string
+	for _, line := range a.lines {
+		if line.used == 0 && !line.sometimes {
+			unused = append(unused, line.topic+" "+line.path)
+		}
+	}
+	return unused
+}
+
+// reason is why a difference is accepted; empty for one that is not. In patterns * stands for any text.
+func (a *Allowed) reason(topic, path string) string {
+	for _, line := range a.lines {
+		if glob(line.topic, topic) && glob(line.path, path) {
+			line.used++
+			return line.reason
+		}
+	}
+	return ""
 }
 
 // glob matches a text with a pattern of which only * is special.
@@ -218,46 +73,67 @@ func glob(pattern, text string) bool {
 	return regexp.MustCompile("^" + quoted + "$").MatchString(text)
 }
 
-// comparison counts.
-type comparison struct {
-	allowed      []*allowance
-	differences  []string
-	equal, total int
+// Difference is one.
+type Difference struct {
+	Topic        string // without its prefix
+	Record       int    // of the topic; -1 for their number
+	Path         string
+	Theirs, Ours string
+	Reason       string // why it is accepted; empty for one that is not
+}
+
+// String tells it in a line.
+func (d Difference) String() string {
+	text := fmt.Sprintf("%s #%d %s: Debezium %s, Rowferry %s", d.Topic, d.Record, d.Path, d.Theirs, d.Ours)
+	if d.Record < 0 {
+		text = fmt.Sprintf("%s: %s records of Debezium, %s of Rowferry", d.Topic, d.Theirs, d.Ours)
+	}
+	if d.Reason != "" {
+		return "accepted: " + text
+	}
+	return text
+}
+
+// Comparison is what one found.
+type Comparison struct {
+	Differences  []Difference
+	Equal, Total int // records, those with accepted differences among the equal ones
+
+	allowed *Allowed
+}
+
+// Refused are the differences that are not accepted.
+func (c *Comparison) Refused() []Difference {
+	return slices.DeleteFunc(slices.Clone(c.Differences), func(d Difference) bool { return d.Reason != "" })
 }
 
 // all compares records topic by topic, each in its order.
-func (c *comparison) all(recorded, ours map[string][]any) {
-	topics := maps.Clone(recorded)
+func (c *Comparison) all(theirs, ours map[string][]any) {
+	topics := maps.Clone(theirs)
 	maps.Copy(topics, ours)
 	for _, topic := range slices.Sorted(maps.Keys(topics)) {
-		theirs, mine := recorded[topic], ours[topic]
-		c.total += len(theirs)
-		if len(theirs) != len(mine) && !c.accepted(topic, "{count}") {
-			c.differences = append(c.differences, fmt.Sprintf("%s: %d records recorded, %d ours", topic, len(theirs), len(mine)))
+		a, b := theirs[topic], ours[topic]
+		c.Total += len(a)
+		if len(a) != len(b) {
+			c.add(Difference{Topic: topic, Record: -1, Path: "{count}", Theirs: fmt.Sprint(len(a)), Ours: fmt.Sprint(len(b))})
 		}
-		for i := range min(len(theirs), len(mine)) {
-			before := len(c.differences)
-			walk(theirs[i], mine[i], "", func(path string, a, b any) {
-				if !c.accepted(topic, path) {
-					c.differences = append(c.differences, fmt.Sprintf("%s #%d %s: recorded %s, ours %s", topic, i, path, show(a), show(b)))
-				}
+		for i := range min(len(a), len(b)) {
+			equal := true
+			walk(a[i], b[i], "", func(path string, x, y any) {
+				equal = c.add(Difference{Topic: topic, Record: i, Path: path, Theirs: show(x), Ours: show(y)}) && equal
 			})
-			if len(c.differences) == before {
-				c.equal++
+			if equal {
+				c.Equal++
 			}
 		}
 	}
 }
 
-// accepted tells whether a difference is on the page.
-func (c *comparison) accepted(topic, path string) bool {
-	for _, a := range c.allowed {
-		if a.allows(topic, path) {
-			a.used++
-			return true
-		}
-	}
-	return false
+// add takes a difference, and tells whether it is accepted.
+func (c *Comparison) add(d Difference) bool {
+	d.Reason = c.allowed.reason(d.Topic, d.Path)
+	c.Differences = append(c.Differences, d)
+	return d.Reason != ""
 }
 
 // javaObject is the id of a Java object, which Debezium prints where it should print an array.

@@ -167,27 +167,41 @@ func (c *Connect) Create(ctx context.Context, name string, config map[string]str
 	}
 	var broken error
 	err := poll(connectLimit, "connector "+name+" to run", func() bool {
-		var status struct {
-			Tasks []struct {
-				State, Trace string
-			}
+		running, err := c.Running(ctx, name)
+		switch {
+		case errors.Is(err, errTask):
+			broken = err
+		case err != nil:
+			broken = context.Cause(ctx) // a connector is not known at once
 		}
-		if err := c.call(ctx, http.MethodGet, "/connectors/"+name+"/status", nil, &status); err != nil {
-			broken = context.Cause(ctx)
-			return broken != nil // a connector is not known at once
-		}
-		if len(status.Tasks) == 0 {
-			return false
-		}
-		if t := status.Tasks[0]; t.State == "FAILED" {
-			broken = fmt.Errorf("its task failed: %.2000s", t.Trace)
-		}
-		return broken != nil || status.Tasks[0].State == "RUNNING"
+		return broken != nil || running
 	})
 	if err = errors.Join(err, broken); err != nil {
 		return fmt.Errorf("running connector %s: %w", name, err)
 	}
 	return nil
+}
+
+// errTask is a task that has failed, for good.
+var errTask = errors.New("its task failed")
+
+// Running tells whether a connector's task runs. One that has failed is an error that says why.
+func (c *Connect) Running(ctx context.Context, name string) (bool, error) {
+	var status struct {
+		Tasks []struct {
+			State, Trace string
+		}
+	}
+	if err := c.call(ctx, http.MethodGet, "/connectors/"+name+"/status", nil, &status); err != nil {
+		return false, fmt.Errorf("asking for connector %s: %w", name, err)
+	}
+	if len(status.Tasks) == 0 {
+		return false, nil
+	}
+	if t := status.Tasks[0]; t.State == "FAILED" {
+		return false, fmt.Errorf("connector %s: %w: %.5000s", name, errTask, t.Trace)
+	}
+	return status.Tasks[0].State == "RUNNING", nil
 }
 
 // Delete ends a connector. What it holds at its source it lets go of a moment later.

@@ -1,0 +1,34 @@
+-- Partitions that are told as the table they belong to, and a table whose structure changes while it is followed.
+SET client_min_messages = warning;
+ALTER PUBLICATION dbz_publication SET (publish_via_partition_root = true);
+CREATE TABLE measured (id int, at date NOT NULL, v double precision DEFAULT 1.5, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE measured_2024 PARTITION OF measured FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE measured_2025 PARTITION OF measured FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY LIST (id);
+CREATE TABLE measured_2025_few PARTITION OF measured_2025 FOR VALUES IN (1, 2, 3);
+CREATE TABLE changing (id int PRIMARY KEY, a text DEFAULT 'one', n int);
+-- stream
+INSERT INTO measured VALUES (1, '2024-05-05', 1.25), (2, '2025-05-05', NULL);
+UPDATE measured SET v = 'NaN' WHERE id = 1;
+UPDATE measured SET at = '2025-06-06' WHERE id = 1;
+DELETE FROM measured WHERE id = 2;
+TRUNCATE measured;
+INSERT INTO changing (id) VALUES (1);
+SELECT pg_sleep(1);
+ALTER TABLE changing ALTER a SET DEFAULT 'two';
+INSERT INTO changing (id) VALUES (2);
+INSERT INTO changing VALUES (3, NULL, 3);
+SELECT pg_sleep(1);
+ALTER TABLE changing ADD COLUMN c numeric(6,2) NOT NULL DEFAULT 3.14;
+INSERT INTO changing VALUES (4, 'x', 4, 1);
+SELECT pg_sleep(1);
+ALTER TABLE changing ALTER n TYPE bigint;
+UPDATE changing SET n = 9007199254740993 WHERE id = 1;
+SELECT pg_sleep(1);
+ALTER TABLE changing DROP COLUMN c;
+ALTER TABLE changing RENAME n TO number;
+UPDATE changing SET id = 40 WHERE id = 4;
+DELETE FROM changing WHERE id = 1;
+SELECT pg_sleep(1);
+CREATE TABLE late (id int PRIMARY KEY, v text NOT NULL DEFAULT 'late');
+INSERT INTO late VALUES (1);
+DELETE FROM late;
