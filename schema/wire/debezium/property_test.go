@@ -3,11 +3,13 @@ package debezium
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
+	"math/bits"
 	"regexp"
 	"slices"
 	"strconv"
@@ -85,7 +87,13 @@ func decode(s *node, v any) (string, error) {
 	case "io.debezium.data.geometry.Point":
 		o := v.(map[string]any)
 		b := raw(o["wkb"].(string))
-		return fmt.Sprintf("%v,%v %x", o["x"], o["y"], b[5:]), nil
+		for i, name := range []string{"x", "y"} { // both say the same
+			f, err := o[name].(json.Number).Float64()
+			if got := math.Float64frombits(binary.LittleEndian.Uint64(b[5+8*i:])); err != nil || got != f {
+				return "", fmt.Errorf("%s is %v, and %v in wkb (%v)", name, f, got, err)
+			}
+		}
+		return hex.EncodeToString(b[5:]), nil
 	}
 	switch s.Type {
 	case "bytes":
@@ -96,6 +104,9 @@ func decode(s *node, v any) (string, error) {
 			one, err := decode(s.Items, x)
 			if err != nil {
 				return "", err
+			}
+			if f, err := strconv.ParseFloat(one, 64); err == nil && s.Items.Type == "double" {
+				one = fmt.Sprint("float ", f)
 			}
 			out = append(out, one)
 		}
@@ -281,17 +292,70 @@ func drawTime(layout string, date, clock bool, precision int) func(*rapid.T, *Co
 	}
 }
 
+func drawBool(t *rapid.T, _ *Config) drawn {
+	b := rapid.Bool().Draw(t, "bool")
+	return drawn{strconv.FormatBool(b)[:1], strconv.FormatBool(b)}
+}
+
+// drawArray draws arrays of what needs no quotes as an element; some are NULL.
+func drawArray(element func(*rapid.T, *Config) drawn) func(*rapid.T, *Config) drawn {
+	return func(t *rapid.T, c *Config) drawn {
+		var literal, means []string
+		for range rapid.IntRange(0, 5).Draw(t, "elements") {
+			d := drawn{"NULL", "null"}
+			if rapid.IntRange(0, 5).Draw(t, "null") > 0 {
+				d = element(t, c)
+			}
+			literal, means = append(literal, d.text), append(means, d.means)
+		}
+		return drawn{"{" + strings.Join(literal, ",") + "}", strings.Join(means, "|")}
+	}
+}
+
+// unknown is what values mean of columns that are left out.
+const unknown = "left out"
+
+// drawUnknown draws values of types that Debezium does not know: the bytes of their text, if they are written.
+func drawUnknown(t *rapid.T, c *Config) drawn {
+	s := drawText(t)
+	if !c.UnknownTypes {
+		return drawn{s, unknown}
+	}
+	return drawn{s, hex.EncodeToString([]byte(s))}
+}
+
 func drawables() []drawable {
 	text := func(t *rapid.T, _ *Config) drawn { s := drawText(t); return drawn{s, s} }
 	return []drawable{
-		{"boolean", func(t *rapid.T, _ *Config) drawn {
-			b := rapid.Bool().Draw(t, "bool")
-			return drawn{strconv.FormatBool(b)[:1], strconv.FormatBool(b)}
-		}},
+		{"boolean", drawBool},
 		{"smallint", drawInt(16)}, {"integer", drawInt(32)}, {"bigint", drawInt(64)},
 		{"real", drawFloat(32)}, {"double precision", drawFloat(64)},
 		{"numeric(60,4)", drawDecimal(4)}, {"numeric(60,0)", drawDecimal(0)}, {"numeric", drawDecimal(-1)},
 		{"text", text}, {"character varying(20)", text}, {"ext.citext", text}, {"json", text},
+		{"jsonb", text}, {"xml", text}, {"inet", text}, {"macaddr", text}, {"int4range", text}, {"tsvector", text}, {"ext.ltree", text},
+		{"oid", func(t *rapid.T, _ *Config) drawn {
+			n := strconv.FormatUint(uint64(rapid.Uint32().Draw(t, "oid")), 10)
+			return drawn{n, n}
+		}},
+		{"uuid", func(t *rapid.T, _ *Config) drawn {
+			s := rapid.StringMatching(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`).Draw(t, "uuid")
+			return drawn{s, s}
+		}},
+		{"money", func(t *rapid.T, c *Config) drawn {
+			number := drawDecimal(2)(t, c)
+			return drawn{strings.Replace("$"+number.text, "$-", "-$", 1), number.means}
+		}},
+		{"bit", func(t *rapid.T, _ *Config) drawn {
+			b := rapid.Bool().Draw(t, "bit")
+			return drawn{map[bool]string{true: "1", false: "0"}[b], strconv.FormatBool(b)}
+		}},
+		{"point", func(t *rapid.T, _ *Config) drawn {
+			x, y := rapid.Float64Range(-1e6, 1e6).Draw(t, "x"), rapid.Float64Range(-1e6, 1e6).Draw(t, "y")
+			return drawn{fmt.Sprintf("(%v,%v)", x, y), fmt.Sprintf("%016x%016x", bits.ReverseBytes64(math.Float64bits(x)), bits.ReverseBytes64(math.Float64bits(y)))}
+		}},
+		{"integer[]", drawArray(drawInt(32))}, {"bigint[]", drawArray(drawInt(64))}, {"boolean[]", drawArray(drawBool)},
+		{"numeric(60,4)[]", drawArray(drawDecimal(4))}, {"date[]", drawArray(drawTime("2006-01-02", true, false, 0))},
+		{"tsquery", drawUnknown}, {"public.pair", drawUnknown},
 		{"bytea", func(t *rapid.T, _ *Config) drawn {
 			b := hex.EncodeToString(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
 			return drawn{`\x` + b, b}
@@ -314,9 +378,9 @@ func drawables() []drawable {
 			return drawn{text, strconv.Itoa(days*86_400_000_000 + sign*clock*1000)}
 		}},
 		{"bit varying(70)", func(t *rapid.T, _ *Config) drawn {
-			bits := rapid.StringMatching("[01]{0,70}").Draw(t, "bits")
-			n, _ := new(big.Int).SetString("0"+bits, 2)
-			return drawn{bits, n.Text(2)}
+			digits := rapid.StringMatching("[01]{0,70}").Draw(t, "bits")
+			n, _ := new(big.Int).SetString("0"+digits, 2)
+			return drawn{digits, n.Text(2)}
 		}},
 		{"public.mood", func(t *rapid.T, _ *Config) drawn {
 			s := rapid.SampledFrom([]string{"sad", "ok"}).Draw(t, "label")
@@ -358,6 +422,8 @@ func TestRowsSurvive(t *testing.T) {
 		for _, w := range cfg.words() {
 			*w.value = rapid.SampledFrom(w.words).Draw(t, w.path)
 		}
+		cfg.UnknownTypes, cfg.NullAsDefault = rapid.Bool().Draw(t, "unknown_types"), rapid.Bool().Draw(t, "null_as_default")
+		cfg.MoneyDigits = rapid.IntRange(2, 6).Draw(t, "money_digits")
 		table := &schema.Table{Schema: "public", Name: "t"}
 		var values, want []string
 		for i, one := range types {
@@ -365,7 +431,7 @@ func TestRowsSurvive(t *testing.T) {
 			c.Name, c.NotNull = fmt.Sprintf("c%d", i), rapid.Bool().Draw(t, "required")
 			table.Columns = append(table.Columns, c)
 			d := one.draw(t, &cfg)
-			if !c.NotNull && rapid.IntRange(0, 9).Draw(t, "null") == 0 {
+			if !c.NotNull && d.means != unknown && rapid.IntRange(0, 9).Draw(t, "null") == 0 {
 				d = drawn{"NULL", "null"}
 			}
 			values, want = append(values, d.text), append(want, one.base+" "+d.means)
@@ -413,8 +479,15 @@ func read(t *rapid.T, value []byte, cfg *Config, types []drawable) []string {
 			continue
 		}
 		after := event.Payload["after"].(map[string]any)
-		for i := range f.Fields {
-			column, base := f.Fields[i], types[i].base
+		next := 0
+		for i := range types {
+			base := types[i].base
+			if next == len(f.Fields) || f.Fields[next].Field != fmt.Sprintf("c%d", i) {
+				out = append(out, base+" "+unknown)
+				continue
+			}
+			column := f.Fields[next]
+			next++
 			means, err := decode(&column.node, after[column.Field])
 			if err != nil {
 				t.Fatalf("%s: %v: %s", base, err, value)
@@ -424,6 +497,9 @@ func read(t *rapid.T, value []byte, cfg *Config, types []drawable) []string {
 	}
 	return out
 }
+
+// ofBytes tells whether a type's values are bytes.
+func ofBytes(base string) bool { return base == "bytea" || base == "tsquery" || base == "public.pair" }
 
 // settle makes up for what a schema does not tell: the form of bytes that are texts, and that an hstore is in one.
 func settle(means, kind, base string, cfg *Config) string {
@@ -436,10 +512,10 @@ func settle(means, kind, base string, cfg *Config) string {
 			return err.Error()
 		}
 		return fmt.Sprint("float ", f)
-	case base == "bytea" && cfg.Binary == "base64":
+	case ofBytes(base) && cfg.Binary == "base64":
 		b, _ := base64.StdEncoding.DecodeString(means)
 		return hex.EncodeToString(b)
-	case base == "bytea" && cfg.Binary == "base64_url_safe":
+	case ofBytes(base) && cfg.Binary == "base64_url_safe":
 		b, _ := base64.URLEncoding.DecodeString(means)
 		return hex.EncodeToString(b)
 	case base == "ext.hstore" && cfg.Hstore == "json":
