@@ -27,10 +27,10 @@ func TestFault14_FrozenKafkaWriter(t *testing.T) {
 func TestFault02_KilledInATransactionInParts(t *testing.T) {
 	t.Parallel()
 	p := newKafkaPair(t, sharedKafka(t), "failpoints")
-	p.start("ROWFERRY_FAILPOINTS=kafka.mid=kill@12") // behind the copy
+	p.start("ROWFERRY_FAILPOINTS=kafka.mid=kill@22") // behind the copy, and more requests than are under way at once
 	p.awaitFollowing()
 	p.equal()
-	p.exec(`INSERT INTO items SELECT g, repeat('part ', 40) FROM generate_series(1001, 61000) g`)
+	p.exec(`INSERT INTO items SELECT g, repeat('part ', 40) FROM generate_series(1001, 201000) g`)
 	p.eventually("the daemon to be killed", func() (bool, string) { return !p.Alive(), "" })
 	if n := p.written(); n < 1000 {
 		t.Errorf("the topic holds %d records at least: no part of it was there", n)
