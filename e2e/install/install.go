@@ -37,9 +37,18 @@ func KafkaServer(ctx context.Context, version string) (string, error) {
 	return run(ctx, "Kafka", kafka, "server", version)
 }
 
+// KafkaTools returns the folder that holds the jars of Kafka's client programs, and a Java. A first call downloads some 50 MB.
+func KafkaTools(ctx context.Context) (string, error) {
+	return run(ctx, "Kafka's tools", kafka, "tools")
+}
+
 // Connect returns the folder that holds what a worker of Kafka Connect is started from, with Debezium's connector for
 // Postgres: jars, plugins and a Java. A first call downloads some 50 MB.
 func Connect(ctx context.Context) (string, error) { return run(ctx, "Kafka Connect", kafka, "connect") }
+
+// Sink returns the folder that holds plugins with Debezium's JDBC sink, for a worker of Kafka Connect. A first call downloads
+// some 50 MB.
+func Sink(ctx context.Context) (string, error) { return run(ctx, "the JDBC sink", kafka, "sink") }
 
 func run(ctx context.Context, what, script string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "bash", append([]string{"-s", "--"}, args...)...)

@@ -2,7 +2,9 @@
 # Finds or installs what a Kafka broker needs, and prints the folder where it is.
 #
 #   kafka.sh server 4.4   or 3.9
-#   kafka.sh connect      Kafka Connect with Debezium's connector for Postgres, which only benchmarks need
+#   kafka.sh tools        client programs, such as the console consumer
+#   kafka.sh connect      Kafka Connect with Debezium's connector for Postgres
+#   kafka.sh sink         Debezium's JDBC sink, another plugin for Connect
 #
 # The folder, ${ROWFERRY_CACHE:-/var/tmp/rowferry-cache}/kafka-VERSION, holds
 #
@@ -11,15 +13,17 @@
 #   storage/      a broker's data folder that has been formatted and never used, with users for SCRAM in it
 #   classes.jsa   the broker's classes as Java wants to have them in memory, which saves a third of each start
 #
-# and that of connect, connect-VERSION, holds lib/, java, and plugins/ with the connector.
+# that of tools, kafka-tools-VERSION, lib/ and java; that of connect, connect-VERSION, lib/, java, and plugins/ with the
+# connector; that of the sink, sink-VERSION, java and plugins/.
 #
 # It may be called as often as one likes, by several at once: what is there is kept.
 set -euo pipefail
 
 CACHE=${ROWFERRY_CACHE:-/var/tmp/rowferry-cache}
 declare -A VERSION=([4.4]=4.4.0 [3.9]=3.9.2)
-CONNECT=4.3.1
+CONNECT=4.3.1 # and of tools
 DEBEZIUM=3.6.1.Final
+SINK=3.6.0.Final # the newest that repositories have
 MAVEN_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 JAVA_AT_LEAST=17
 SCRAM_USER='name=rowferry,password=rowferry-secret'
@@ -161,19 +165,29 @@ install_server() {
   archive_classes "$folder"
 }
 
-install_connect() {
-  local folder=$1
-  get_jars "$folder" org.apache.kafka:{connect-runtime,connect-json}:$CONNECT
-  mkdir "$folder/plugins"
+install_tools() { get_jars "$1" "org.apache.kafka:kafka-tools:$CONNECT"; }
+
+# get_plugin FOLDER NAME VERSION: unpacks a connector of Debezium, and what it needs, into FOLDER/plugins.
+get_plugin() {
+  local folder=$1 name=$2 version=$3
+  [[ -n $(command -v mvn) ]] || package mvn maven
+  mkdir -p "$folder/plugins"
   # Beside the pom, not by it: what the connector needs is in its own archive.
   (
     cd "$folder"
     logged maven-debezium mvn -q -B "$MAVEN_PLUGIN:copy" -DoutputDirectory="$folder" \
-      -Dartifact="io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin"
+      -Dartifact="io.debezium:$name:$version:tar.gz:plugin"
   )
-  tar -xzf "$folder"/debezium-connector-postgres-*.tar.gz --no-same-owner -C "$folder/plugins"
+  tar -xzf "$folder/$name-$version-plugin.tar.gz" --no-same-owner -C "$folder/plugins"
   rm "$folder"/*.tar.gz
 }
+
+install_connect() {
+  get_jars "$1" org.apache.kafka:{connect-runtime,connect-json}:$CONNECT
+  get_plugin "$1" debezium-connector-postgres "$DEBEZIUM"
+}
+
+install_sink() { get_plugin "$1" debezium-connector-jdbc "$SINK"; }
 
 fill() {
   local folder=$1 command=$2
@@ -206,9 +220,11 @@ server() {
 
 case ${1:-} in
 server) server "${2:?a version}" ;;
+tools) once "$CACHE/kafka-tools-$CONNECT" install_tools ;;
 connect) once "$CACHE/connect-$CONNECT-$DEBEZIUM" install_connect ;;
+sink) once "$CACHE/sink-$SINK" install_sink ;;
 *)
-  sed -n '2,16p' "$0"
+  sed -n '2,19p' "$0"
   exit 2
   ;;
 esac

@@ -20,7 +20,8 @@ import (
 )
 
 // Connect is a worker of Kafka Connect, a process of its own, that has Debezium's connector for Postgres. Sources
-// deliver exactly once; records are JSON without schemas. Its methods have one caller at a time.
+// deliver exactly once; records are JSON without schemas, unless a connector is told otherwise. Its methods have one caller
+// at a time.
 type Connect struct {
 	Dir string // holds settings and log
 
@@ -32,20 +33,40 @@ type Connect struct {
 // StartConnect installs Connect when it is missing, starts a worker for a Kafka and waits until it answers. It is
 // removed by Remove or after the end of this process. java are options of its Java; a heap has 2 GiB.
 func StartConnect(ctx context.Context, k *Kafka, java ...string) (*Connect, error) {
-	return startConnect(ctx, k, "exactly.once.source.support=enabled", java)
+	return startConnect(ctx, k, worker{setting: "exactly.once.source.support=enabled", java: java})
 }
 
 // StartConnectAtLeastOnce is StartConnect for a worker as most are: sources deliver at least once. What was written is noted
 // every second, where workers note it once a minute unless told otherwise.
 func StartConnectAtLeastOnce(ctx context.Context, k *Kafka) (*Connect, error) {
-	return startConnect(ctx, k, "offset.flush.interval.ms=1000", nil)
+	return startConnect(ctx, k, worker{setting: "offset.flush.interval.ms=1000"})
 }
 
-// startConnect starts a worker with one more setting.
-func startConnect(ctx context.Context, k *Kafka, setting string, java []string) (*Connect, error) {
+// StartConnectWithSink is StartConnectAtLeastOnce for a worker that has Debezium's JDBC sink, too, which is installed when it
+// is missing. Sinks note what they have read every second.
+func StartConnectWithSink(ctx context.Context, k *Kafka) (*Connect, error) {
+	sink, err := install.Sink(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return startConnect(ctx, k, worker{setting: "offset.flush.interval.ms=1000", plugins: []string{sink}})
+}
+
+// worker is what sets a worker apart from others.
+type worker struct {
+	setting string
+	java    []string
+	plugins []string // folders with further plugins
+}
+
+func startConnect(ctx context.Context, k *Kafka, w worker) (*Connect, error) {
 	home, err := install.Connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	var plugins []string
+	for _, folder := range append([]string{home}, w.plugins...) {
+		plugins = append(plugins, filepath.Join(folder, "plugins"))
 	}
 	dir, err := os.MkdirTemp("", "rowferry-connect-")
 	if err != nil {
@@ -55,7 +76,8 @@ func startConnect(ctx context.Context, k *Kafka, setting string, java []string) 
 	if c.watchdog, err = startWatchdog(kafkaWatchdog, dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := c.launch(ctx, home, []string{"bootstrap.servers=" + k.Addr(), setting}, java); err != nil {
+	settings := []string{"bootstrap.servers=" + k.Addr(), "plugin.path=" + strings.Join(plugins, ","), w.setting}
+	if err := c.launch(ctx, home, settings, w.java); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting Kafka Connect: %w", err), c.Remove())
 	}
 	return c, nil
@@ -76,10 +98,10 @@ func (c *Connect) launch(ctx context.Context, home string, settings, java []stri
 	}
 	c.url = "http://127.0.0.1:" + strconv.Itoa(port)
 	properties := strings.Join(append([]string{
-		"listeners=" + c.url, "plugin.path=" + filepath.Join(home, "plugins"), "plugin.discovery=service_load",
+		"listeners=" + c.url, "plugin.discovery=service_load",
 		"group.id=connect", "config.storage.topic=connect-config", "offset.storage.topic=connect-offset", "status.storage.topic=connect-status",
 		"config.storage.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
-		"offset.storage.partitions=1", "status.storage.partitions=1", "topic.creation.enable=true",
+		"offset.storage.partitions=1", "status.storage.partitions=1", "topic.creation.enable=true", "scheduled.rebalance.max.delay.ms=0",
 		"key.converter=org.apache.kafka.connect.json.JsonConverter", "value.converter=org.apache.kafka.connect.json.JsonConverter",
 		"key.converter.schemas.enable=false", "value.converter.schemas.enable=false", "connector.client.config.override.policy=All",
 	}, settings...), "\n") + "\n"
