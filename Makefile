@@ -1,5 +1,5 @@
 # Every target installs what it needs, quietly and once, and may be run again at any time.
-# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES; SET; FORMAT; MODE; SQL, CONFIG, RECORD; KAFKA;
+# Knobs: V=1 shows test names; FUZZTIME, FUZZ; DURATION, KILLS, DUEL, SEED, TARGET, RACE, SIZES, CONSUMERS; SET; FORMAT; MODE; SQL, CONFIG, RECORD; KAFKA;
 # ROWFERRY_TEST_PG15=URL and the like use a server you have; ROWFERRY_CACHE says where downloads are kept.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -54,10 +54,10 @@ verify: lint ## lint, generated files up to date, import rules, known vulnerabil
 fuzz: ## every fuzz target for FUZZTIME each, or those that FUZZ matches
 	@e2e/install/fuzz.sh $(FUZZTIME) '$(FUZZ)'
 
-torture: build ## load, random kills and oracles, for DURATION or KILLS, from SEED, into TARGET, with RACE=1; DUEL=10m: two daemons fight; SIZES=1: large things
+torture: build ## load, random kills and oracles, for DURATION or KILLS, from SEED, into TARGET, with RACE=1; DUEL=10m: two daemons fight; SIZES=1: large things; CONSUMERS=1: Debezium's sink reads
 	$(if $(RACE),@e2e/install/tools.sh compiler >/dev/null && CGO_ENABLED=1 go build -race -o build/rowferry-race ./cmd/rowferry)
 	@go run ./e2e/torture $(if $(DUEL),-duel -duration $(DUEL),$(if $(KILLS),-kills $(KILLS),-duration $(DURATION))) $(if $(SEED),-seed $(SEED)) \
-	  $(if $(TARGET),-targets $(TARGET)) $(if $(RACE),-binary build/rowferry-race) $(if $(SIZES),-sizes $(SIZES))
+	  $(if $(TARGET),-targets $(TARGET)) $(if $(RACE),-binary build/rowferry-race) $(if $(SIZES),-sizes $(SIZES)) $(if $(CONSUMERS),-consumers)
 
 debezium-diff: build ## SQL=FILE CONFIG=FILE: Debezium in Connect beside Rowferry, every record compared; RECORD=FOLDER keeps Debezium's
 	@go run ./e2e/debezium/diff $(if $(SQL),-sql '$(SQL)') $(if $(CONFIG),-config '$(CONFIG)') $(if $(RECORD),-record '$(RECORD)')

@@ -7,13 +7,15 @@
 //	make torture DUEL=10m TARGET=kafka
 //	make torture DURATION=10m RACE=1
 //	make torture SIZES=1
+//	make torture CONSUMERS=1
 //
 // Each round is a fresh source with a Postgres database, a file, topics of Kafka, or several of them as targets of one
 // daemon. A broker is killed now and then, too; rounds take turns with the newest and the oldest Kafka. A seed gives the
 // same load and the same plan of kills again; where exactly a kill falls is the scheduler's doing. A round takes 2 to 3
 // seconds a kill on two cores that have nothing else to do. With sizes there are no kills, but transactions, tables and
 // values as large as they get. In a duel two daemons of one configuration fight for its pipelines, each under a
-// supervisor that starts it again.
+// supervisor that starts it again. With consumers it is one round into topics, which Debezium's JDBC sink reads into a
+// database that is compared with the source.
 package main
 
 import (
@@ -49,7 +51,10 @@ type options struct {
 	old      int
 	sizes    float64
 	duel     bool
+	sinks    bool
 	verbose  bool
+	inKafka  daemon.Settings // further settings of a target in Kafka
+	prefix   string          // of names in Kafka; one of the round's own when empty
 }
 
 func main() {
@@ -66,6 +71,7 @@ func main() {
 	flag.IntVar(&o.old, "rows", 60_000, "rows that the first copy finds")
 	flag.Float64Var(&o.sizes, "sizes", 0, "play large transactions, tables and values instead: 1 for their full size")
 	flag.BoolVar(&o.duel, "duel", false, "let two daemons fight for the pipelines, for -duration")
+	flag.BoolVar(&o.sinks, "consumers", false, "let Debezium's JDBC sink read the topics, and compare what it wrote")
 	flag.BoolVar(&o.verbose, "v", false, "say every step")
 	flag.Parse()
 	if o.seed == 0 {
@@ -76,16 +82,25 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := 0
-	if o.sizes > 0 {
-		if err := runSizes(ctx, o); err != nil {
-			fmt.Printf("FAILED: %v\n", err)
-			code = 1
-		}
-	} else {
+	if play := o.other(); play == nil {
 		code = run(ctx, o)
+	} else if err := play(ctx, o); err != nil {
+		fmt.Printf("FAILED: %v\n", err)
+		code = 1
 	}
 	stop()
 	os.Exit(code)
+}
+
+// other is what is to be played in place of rounds of kills; nil for those.
+func (o options) other() func(context.Context, options) error {
+	switch {
+	case o.sizes > 0:
+		return runSizes
+	case o.sinks:
+		return runConsumers
+	}
+	return nil
 }
 
 func run(ctx context.Context, o options) int {
@@ -214,7 +229,7 @@ func newRound(ctx context.Context, o options, s stage, n int) (*staged, func(con
 	}
 	options := trial.Options{
 		Binary: o.binary, Folder: folder, Source: source, Target: target, Targets: o.targets,
-		Load: o.load(o.seed + uint64(n)), Old: o.old,
+		Load: o.load(o.seed + uint64(n)), Old: o.old, InKafka: o.inKafka, Prefix: o.prefix,
 	}
 	if k := s.broker(o.seed + uint64(n)); k != nil {
 		options.Kafka = k.Addr()
