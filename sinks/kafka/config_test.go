@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/rowferry/rowferry/schema"
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/schema/setting"
+	"github.com/rowferry/rowferry/schema/wire/debezium"
 	"github.com/rowferry/rowferry/sinks/sinktest"
 )
 
@@ -149,15 +151,24 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// BenchmarkEncode is a batch of a thousand rows made into compressed record batches of three partitions.
+// BenchmarkEncode is a batch of a thousand rows made into record batches of three partitions, in each format, Debezium's with
+// schemas, too.
 func BenchmarkEncode(b *testing.B) {
-	for _, format := range []string{formatJSON, formatDebezium} {
-		b.Run(format, func(b *testing.B) { benchmarkEncode(b, format) })
+	for _, codec := range []string{"none", "lz4", "zstd"} {
+		b.Run(formatJSON+"/"+codec, func(b *testing.B) { benchmarkEncode(b, codec, Format{Value: formatJSON}) })
+		b.Run(formatDebezium+"/"+codec, func(b *testing.B) { benchmarkEncode(b, codec, Format{Value: formatDebezium}) })
+		b.Run("schemas/"+codec, func(b *testing.B) {
+			benchmarkEncode(b, codec, Format{Value: formatDebezium, Debezium: debezium.Config{Schemas: true}})
+		})
 	}
 }
 
-func benchmarkEncode(b *testing.B, format string) {
-	cfg := Config{URL: "kafka://k1", Format: Format{Value: format, Tombstones: true, Headers: true}, Compression: 3}.withDefaults("p")
+func benchmarkEncode(b *testing.B, codec string, format Format) {
+	format.Tombstones, format.Headers = true, true
+	cfg := Config{URL: "kafka://k1", Format: format}.withDefaults("p")
+	if err := cfg.Compression.UnmarshalText([]byte(codec)); err != nil {
+		b.Fatal(err)
+	}
 	events, err := cfg.newEvents("postgres:1/shop/slot")
 	if err != nil {
 		b.Fatal(err)
@@ -167,17 +178,21 @@ func benchmarkEncode(b *testing.B, format string) {
 	batch := schema.NewBatch(nil)
 	for i := range 1000 {
 		batch.Changes = append(batch.Changes, schema.Change{
-			Op: schema.OpCreate, Table: sinktest.Accounts, Offset: uint64(i), After: row(batch, "123456", "a name of usual length", "a note that is somewhat longer than the name"),
+			Op: schema.OpCreate, Table: sinktest.Accounts, Offset: uint64(i) * 200,
+			After: row(batch, strconv.Itoa(i*7919), "a name of usual length "+strconv.Itoa(i%97), "a note that is somewhat longer than the name "+strconv.Itoa(i*131)),
 		})
 	}
 	batch.Transactions = []schema.Transaction{{ID: 1, End: 100, CommitTime: 1_700_000_000_000_000, Count: 1000}}
 	b.ReportAllocs()
+	size := 0
 	for b.Loop() {
 		p, err := e.encode(batch)
 		if err != nil {
 			b.Fatal(err)
 		}
+		size = p.Bytes()
 		e.recycle(p.(*payload).run)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/row")
+	b.ReportMetric(float64(size)/1000, "bytes/row")
 }
