@@ -5,6 +5,7 @@ import (
 
 	"github.com/rowferry/rowferry/schema/fault"
 	"github.com/rowferry/rowferry/sinks/kafka/cluster"
+	"github.com/rowferry/rowferry/sinks/kafka/producer"
 )
 
 const remedyOversize = "set oversize: claim_check on the target, with a place for large values\n" +
@@ -68,6 +69,13 @@ var Codes = append([]fault.Code{
 			"transaction.timeout to be read and written.",
 		DataLost: "No. Readers have seen nothing of it.",
 		Remedy:   "raise transaction.timeout of the target, and transaction.max.timeout.ms of the brokers where it is above that",
+	},
+	{
+		Name: "target.transaction_hanging", Title: "A transaction has no end, and nobody knows which",
+		Meaning: "Brokers decided about a transaction, did not write its end into a partition, and several starts of the pipeline since have " +
+			"covered the decision. Going on could show readers what was aborted, or the same changes twice.",
+		DataLost: "No, but readers of that partition see nothing behind it.",
+		Remedy:   producer.RemedyHanging,
 	},
 	{
 		Name: "target.claim_check", Title: "A large value cannot be kept",

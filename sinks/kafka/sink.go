@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ type Sink struct {
 	cfg    Config
 	rt     sinks.Runtime
 	notice sync.Once
+	// decided is what is known of transactions that the brokers left without an end. Only Open uses it.
+	decided producer.Decisions
 
 	mu   sync.Mutex // guards late
 	late int64      // Seq before the transaction that last outlived its timeout; -1 for none
@@ -37,7 +40,7 @@ func New(cfg Config, rt sinks.Runtime) (*Sink, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, configError(errors.Join(errs...))
 	}
-	return &Sink{cfg: cfg.withDefaults(rt.Pipeline), rt: rt, late: -1}, nil
+	return &Sink{cfg: cfg.withDefaults(rt.Pipeline), rt: rt, late: -1, decided: producer.Decisions{}}, nil
 }
 
 // Open reads the ledger and checks the claim, which changes nothing, then takes the transactional id over, which shuts
@@ -87,7 +90,7 @@ func (s *Sink) open(ctx context.Context, k *cluster.Cluster, c sinks.Claim) (*wr
 	if err := p.Init(ctx); err != nil {
 		return nil, err
 	}
-	if state, err = ledger.Read(ctx, k, name); err != nil {
+	if state, err = s.settled(ctx, k, p, state.Topics); err != nil {
 		return nil, err
 	}
 	if err := state.Verify(c); err != nil {
@@ -106,6 +109,37 @@ func (s *Sink) open(ctx context.Context, k *cluster.Cluster, c sinks.Claim) (*wr
 		})
 	}
 	return w, nil
+}
+
+// settled reads the ledger after what the brokers left unended was ended. topics are those known so far; a transaction that is
+// ended by that may bring more.
+func (s *Sink) settled(ctx context.Context, k *cluster.Cluster, p *producer.Producer, topics map[string]int32) (ledger.State, error) {
+	next := maps.Clone(topics)
+	next[s.cfg.Ledger.Topic] = 1
+	for {
+		left, err := p.Settle(ctx, next, s.decided)
+		if err != nil {
+			return ledger.State{}, err
+		}
+		if left != (producer.Left{}) {
+			s.rt.Log.Warn().Int("committed", left.Committed).Int("aborted", left.Aborted).
+				Msg("the brokers had decided about a transaction and not written its end into every partition: written now")
+		}
+		state, err := ledger.Read(ctx, k, s.cfg.Ledger.Topic)
+		if err != nil {
+			return ledger.State{}, err
+		}
+		clear(next)
+		for name, n := range state.Topics {
+			if topics[name] < n {
+				next[name] = n
+			}
+		}
+		if len(next) == 0 {
+			return state, nil
+		}
+		topics = state.Topics
+	}
 }
 
 // producer is how records are produced.

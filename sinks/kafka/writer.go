@@ -300,7 +300,8 @@ func (w *writer) ledgerBatches(u *ledger.Update) []producer.Batch {
 }
 
 // Close drops what was staged and ends the connections. The transaction is aborted, so that readers do not wait for
-// its timeout.
+// its timeout: by raising the epoch, which tells the next writer that it was not committed. An older broker does so and then
+// refuses the old epoch.
 func (w *writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -311,7 +312,7 @@ func (w *writer) Close() error {
 	if _, open := w.producer.Open(); open && fault.ClassOf(w.failed) != fault.Fenced {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		if err := w.producer.Abort(ctx); err != nil {
+		if err := w.producer.Init(ctx); err != nil && fault.ClassOf(err) != fault.Fenced {
 			w.sink.rt.Log.Debug().Err(err).Msg("the open transaction could not be aborted; the brokers do after its timeout")
 		}
 	}

@@ -152,6 +152,10 @@ func (r *reader) take(p *fetch.ResponsePartition) error {
 		switch b := records.(type) {
 		case *protocol.ControlBatch: // commit or abort: the producer's transaction is over
 			delete(aborted, b.ProducerID)
+			// Its records may have been compacted away, or have come with the answer before.
+			pending = slices.DeleteFunc(pending, func(t fetch.ResponseTransaction) bool {
+				return t.ProducerID == b.ProducerID && t.FirstOffset <= b.BaseOffset
+			})
 			if _, err := r.records(b, b.BaseOffset); err != nil {
 				return err
 			}

@@ -150,8 +150,9 @@ func (p *Producer) Commit(ctx context.Context) error {
 	return failpoint.Hit(ctx, "kafka.after_end")
 }
 
-// Abort drops the transaction. When everything in it was acknowledged that is said to the coordinator; else the epoch
-// is raised too, so that nothing of it can turn up later.
+// Abort drops the transaction and goes on. When everything in it was acknowledged that is said to the coordinator; else the
+// epoch is raised too, so that nothing of it can turn up later. Who stops there calls Init instead: a successor cannot tell
+// such an abort from a commit (see Settle).
 func (p *Producer) Abort(ctx context.Context) error {
 	switch p.state.phase {
 	case fresh, ready:
