@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,8 +115,7 @@ func (s *Sink) open(ctx context.Context, k *cluster.Cluster, c sinks.Claim) (*wr
 // settled reads the ledger after what the brokers left unended was ended. topics are those known so far; a transaction that is
 // ended by that may bring more.
 func (s *Sink) settled(ctx context.Context, k *cluster.Cluster, p *producer.Producer, topics map[string]int32) (ledger.State, error) {
-	next := maps.Clone(topics)
-	next[s.cfg.Ledger.Topic] = 1
+	next := append(slices.Collect(maps.Keys(topics)), s.cfg.Ledger.Topic)
 	for {
 		left, err := p.Settle(ctx, next, s.decided)
 		if err != nil {
@@ -129,10 +129,10 @@ func (s *Sink) settled(ctx context.Context, k *cluster.Cluster, p *producer.Prod
 		if err != nil {
 			return ledger.State{}, err
 		}
-		clear(next)
-		for name, n := range state.Topics {
-			if topics[name] < n {
-				next[name] = n
+		next = next[:0]
+		for name := range state.Topics {
+			if topics[name] == 0 {
+				next = append(next, name)
 			}
 		}
 		if len(next) == 0 {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -38,7 +39,8 @@ const (
 
 // Cluster is one Kafka cluster. Its methods may be called side by side.
 type Cluster struct {
-	cfg Config
+	cfg  Config
+	lost atomic.Int64
 
 	// mu guards what follows; nothing is sent while it is held.
 	mu           sync.Mutex
@@ -94,6 +96,9 @@ func (c *Cluster) Client() *kafka.Client {
 	return &kafka.Client{Addr: kafka.TCP(c.cfg.Brokers...), Transport: c}
 }
 
+// Lost is how many connections were lost so far. While it stays the same, no broker we talk to was started again.
+func (c *Cluster) Lost() int64 { return c.lost.Load() }
+
 // RequestTimeout is how long a request may take.
 func (c *Cluster) RequestTimeout() time.Duration { return c.cfg.RequestTimeout }
 
@@ -115,7 +120,7 @@ func (c *Cluster) channel(address string, l lane) (*channel, error) {
 	if b == nil {
 		b = &broker{}
 		for i := range b.lanes {
-			b.lanes[i] = &channel{cfg: &c.cfg, address: address, turn: make(chan struct{}, 1)}
+			b.lanes[i] = &channel{cfg: &c.cfg, address: address, turn: make(chan struct{}, 1), lost: &c.lost}
 		}
 		c.brokers[address] = b
 	}

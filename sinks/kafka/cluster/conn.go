@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -25,6 +26,7 @@ type channel struct {
 	cfg     *Config
 	address string
 	turn    chan struct{} // who puts something in has the turn
+	lost    *atomic.Int64 // connections of the cluster
 
 	// What follows belongs to who has the turn.
 	link  *link
@@ -131,6 +133,7 @@ func (ch *channel) keepQuiet(ctx context.Context) error {
 // drop ends the connection.
 func (ch *channel) drop() {
 	if ch.link != nil {
+		ch.lost.Add(1)
 		_ = ch.link.conn.Close()
 	}
 	ch.mu.Lock()

@@ -139,6 +139,11 @@ func (c *Cluster) Produce(ctx context.Context, leader int32, next func() (*rawpr
 	})
 }
 
+// Ask sends a request to a broker by its number, in one piece.
+func (c *Cluster) Ask(ctx context.Context, broker int32, req protocol.Message) (protocol.Message, error) {
+	return c.to(ctx, broker, control, req)
+}
+
 // to sends a request to a broker by its number.
 func (c *Cluster) to(ctx context.Context, id int32, l lane, req protocol.Message) (protocol.Message, error) {
 	ch, err := c.toBroker(id, l)

@@ -41,6 +41,10 @@ type Producer struct {
 	state   state
 	used    time.Time // when a broker last confirmed something
 	linger  bool      // a request got no answer and may still be on its way
+
+	lost      int64           // connections, when nothing was left unended
+	topics    map[string]bool // that were used
+	decisions Decisions
 }
 
 // New makes a producer; nothing is sent.
@@ -52,7 +56,7 @@ func New(c *cluster.Cluster, cfg Config) *Producer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Producer{cluster: c, cfg: cfg, state: state{session: none}}
+	return &Producer{cluster: c, cfg: cfg, state: state{session: none}, topics: map[string]bool{}, decisions: Decisions{}}
 }
 
 // Session is who the producer is at present: -1, -1 before Init.
@@ -70,6 +74,7 @@ func (p *Producer) Open() (since time.Time, yes bool) {
 func (p *Producer) Init(ctx context.Context) error {
 	err := p.prove(ctx)
 	session := none
+	lost := p.cluster.Lost()
 	if err == nil {
 		session, err = p.initialise(ctx, p.state.session)
 	}
@@ -79,8 +84,12 @@ func (p *Producer) Init(ctx context.Context) error {
 		}
 		return p.classify(fmt.Errorf("initialising the producer: %w", err))
 	}
+	first := p.state.phase == fresh
 	p.state.initialised(session)
 	p.used, p.linger = p.cfg.Now(), false
+	if first || !p.transactional() {
+		p.lost = lost // the caller of the first one calls Settle, or has nothing to settle
+	}
 	return nil
 }
 
@@ -180,7 +189,7 @@ func (p *Producer) renew(ctx context.Context) error {
 	if !p.linger && p.cfg.Now().Sub(p.used) < p.cfg.RenewAfter {
 		return nil
 	}
-	return p.Init(ctx)
+	return p.resettle(ctx)
 }
 
 // lingers notes an error that leaves open whether a broker received, or will receive, a request.

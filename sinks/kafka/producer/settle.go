@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -45,15 +47,21 @@ type records struct {
 // single broker was killed and starts again. The records stay open then: readers stop before them, and the next transaction
 // of this producer that touches the partition would end them together with its own, whatever had been decided.
 //
-// topics are those the transactional id was used for, with how many partitions each has. It is called just after Init,
+// topics are those the transactional id was used for. It is called after Init, and the producer
+// does so itself, before it begins a transaction, when a connection was lost since the last time. Init
 // which raises the epoch once if the last transaction was committed, and at least twice if it had to be aborted first. The open
 // records tell their epoch, so the decision is known, and is written by a transaction that adds these partitions and
 // nothing else. If that fails, known brings the decision to the next attempt, whose Init raises the epoch again.
-func (p *Producer) Settle(ctx context.Context, topics map[string]int32, known Decisions) (Left, error) {
+func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions) (Left, error) {
 	if !p.transactional() || p.state.phase != ready {
 		return Left{}, nil
 	}
-	found, err := p.unended(ctx, topics)
+	p.decisions = known
+	for _, name := range topics {
+		p.topics[name] = true
+	}
+	lost := p.cluster.Lost()
+	found, err := p.unended(ctx)
 	if err != nil {
 		return Left{}, p.classify(fmt.Errorf("looking for unended transactions: %w", err))
 	}
@@ -82,6 +90,7 @@ func (p *Producer) Settle(ctx context.Context, topics map[string]int32, known De
 		return Left{}, p.classify(fmt.Errorf("ending what was left unended: %w", err))
 	}
 	clear(known)
+	p.lost = lost
 	return Left{Committed: len(commit), Aborted: len(abort)}, nil
 }
 
@@ -116,64 +125,88 @@ func (p *Producer) finish(ctx context.Context, which []partition, commit bool) e
 }
 
 // unended are the partitions in which records of this producer have no end, and the epoch of these records.
-func (p *Producer) unended(ctx context.Context, topics map[string]int32) (map[partition]int16, error) {
-	stable, err := p.offsets(ctx, topics, committed)
-	if err != nil {
-		return nil, err
-	}
-	end, err := p.offsets(ctx, topics, uncommitted)
-	if err != nil {
-		return nil, err
-	}
-	found := map[partition]int16{}
-	for which, from := range stable {
-		if from >= end[which] {
-			continue
-		}
-		s := scan{cluster: p.cluster, which: which, next: from, end: end[which], producer: p.state.session.ProducerID}
-		epoch, open, err := s.run(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if open {
-			found[which] = epoch
-		}
-	}
-	return found, nil
-}
-
-// offsets are the ends of partitions as an isolation level shows them. Topics that are gone have none.
-func (p *Producer) offsets(ctx context.Context, topics map[string]int32, isolation int8) (map[partition]int64, error) {
-	req := &listoffsets.Request{ReplicaID: -1, IsolationLevel: isolation}
-	for name, n := range topics {
-		one := listoffsets.RequestTopic{Topic: name}
-		for i := range n {
-			one.Partitions = append(one.Partitions, listoffsets.RequestPartition{Partition: i, CurrentLeaderEpoch: -1, Timestamp: latest})
-		}
-		req.Topics = append(req.Topics, one)
-	}
-	var out map[partition]int64
+func (p *Producer) unended(ctx context.Context) (map[partition]int16, error) {
+	var found map[partition]int16
 	err := p.persist(ctx, func() error {
-		out = map[partition]int64{}
-		msg, err := p.cluster.RoundTrip(ctx, nil, req)
+		found = map[partition]int16{}
+		leaders, err := p.leaders(ctx)
 		if err != nil {
 			return err
 		}
-		for _, t := range msg.(*listoffsets.Response).Topics {
-			for _, one := range t.Partitions {
-				code := kafka.Error(one.ErrorCode)
-				if code == kafka.UnknownTopicOrPartition {
-					continue
-				}
-				if code != 0 {
-					return fmt.Errorf("asking for the end of %s/%d: %w", t.Topic, one.Partition, code)
-				}
-				out[partition{topic: t.Topic, number: one.Partition}] = one.Offset
+		stable, err := p.offsets(ctx, leaders, committed)
+		if err != nil {
+			return err
+		}
+		end, err := p.offsets(ctx, leaders, uncommitted)
+		if err != nil {
+			return err
+		}
+		for which, from := range stable {
+			if from >= end[which] {
+				continue
+			}
+			s := scan{cluster: p.cluster, which: which, next: from, end: end[which], producer: p.state.session.ProducerID}
+			epoch, open, err := s.run(ctx)
+			if err != nil {
+				return err
+			}
+			if open {
+				found[which] = epoch
 			}
 		}
 		return nil
 	})
-	return out, err
+	return found, err
+}
+
+// leaders groups the partitions of the producer's topics by the brokers that lead them. Topics that are gone are left out.
+func (p *Producer) leaders(ctx context.Context) (map[int32][]partition, error) {
+	topics, err := p.cluster.Topics(ctx, slices.Sorted(maps.Keys(p.topics))...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int32][]partition{}
+	for _, t := range topics {
+		if t.Error != nil && !errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+			return nil, fmt.Errorf("looking for topic %s: %w", t.Name, t.Error)
+		}
+		for number, leader := range t.Leaders {
+			which := partition{topic: t.Name, number: int32(number)}
+			if leader == cluster.NoLeader {
+				return nil, fmt.Errorf("partition %v: %w", which, kafka.LeaderNotAvailable)
+			}
+			out[leader] = append(out[leader], which)
+		}
+	}
+	return out, nil
+}
+
+// offsets are the ends of partitions as an isolation level shows them.
+func (p *Producer) offsets(ctx context.Context, leaders map[int32][]partition, isolation int8) (map[partition]int64, error) {
+	out := map[partition]int64{}
+	for leader, which := range leaders {
+		req := &listoffsets.Request{ReplicaID: -1, IsolationLevel: isolation}
+		for _, one := range which {
+			if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != one.topic {
+				req.Topics = append(req.Topics, listoffsets.RequestTopic{Topic: one.topic})
+			}
+			last := &req.Topics[len(req.Topics)-1]
+			last.Partitions = append(last.Partitions, listoffsets.RequestPartition{Partition: one.number, CurrentLeaderEpoch: -1, Timestamp: latest})
+		}
+		msg, err := p.cluster.Ask(ctx, leader, req)
+		if err != nil {
+			return nil, fmt.Errorf("asking for the ends of partitions: %w", err)
+		}
+		for _, t := range msg.(*listoffsets.Response).Topics {
+			for _, one := range t.Partitions {
+				if one.ErrorCode != 0 {
+					return nil, fmt.Errorf("asking for the end of %s/%d: %w", t.Topic, one.Partition, kafka.Error(one.ErrorCode))
+				}
+				out[partition{topic: t.Topic, number: one.Partition}] = one.Offset
+			}
+		}
+	}
+	return out, nil
 }
 
 // scan reads what a partition holds behind its last stable offset.

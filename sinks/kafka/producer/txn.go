@@ -62,6 +62,9 @@ func (p *Producer) prove(ctx context.Context) error {
 	return err
 }
 
+// errLost is the cause when a connection was lost while a transaction was begun.
+var errLost = fault.Wait("target.connect", errors.New("a connection was lost while a transaction began"))
+
 // join makes partitions part of the transaction, and opens it with the first. When it returns nil the coordinator has
 // confirmed all of them: before that no batch may be sent.
 func (p *Producer) join(ctx context.Context, missing []partition) error {
@@ -71,12 +74,36 @@ func (p *Producer) join(ctx context.Context, missing []partition) error {
 	if err := failpoint.Hit(ctx, "kafka.begin"); err != nil {
 		return err
 	}
-	beginning := p.state.phase == ready
+	if p.state.phase != ready {
+		return p.addPartitions(ctx, missing)
+	}
+	for begun := p.cfg.Now(); ; {
+		err := p.begin(ctx, missing)
+		if !errors.Is(err, errLost) || ctx.Err() != nil || p.cfg.Now().Sub(begun) >= p.cfg.RetryFor {
+			return err
+		}
+	}
+}
+
+// begin opens the transaction. A coordinator that was started again may have left the transaction before without its end, and
+// this one must not go on with it: whenever a connection was lost, that is looked at first.
+func (p *Producer) begin(ctx context.Context, missing []partition) error {
+	if p.cluster.Lost() != p.lost {
+		if err := p.resettle(ctx); err != nil {
+			return err
+		}
+	}
 	err := p.addPartitions(ctx, missing)
 	var code kafka.Error
-	if beginning && errors.As(err, &code) && cluster.React(code) == cluster.Renew {
+	switch {
+	case errors.Is(err, errLost):
+		// Whether it was opened is not known. Init asks for its end first, and nothing is in it.
+		if err := p.resettle(ctx); err != nil {
+			return err
+		}
+	case errors.As(err, &code) && cluster.React(code) == cluster.Renew:
 		// Forgotten after a long silence; nothing of this transaction exists.
-		if err := p.Init(ctx); err != nil {
+		if err := p.resettle(ctx); err != nil {
 			return err
 		}
 		err = p.addPartitions(ctx, missing)
@@ -84,12 +111,26 @@ func (p *Producer) join(ctx context.Context, missing []partition) error {
 	return err
 }
 
-// addPartitions asks the coordinator until it has confirmed all partitions.
+// resettle raises the epoch and ends what was left unended.
+func (p *Producer) resettle(ctx context.Context) error {
+	if err := p.Init(ctx); err != nil {
+		return err
+	}
+	_, err := p.Settle(ctx, nil, p.decisions)
+	return err
+}
+
+// addPartitions asks the coordinator until it has confirmed all partitions. While the transaction is not open yet, it does not ask
+// again after a connection was lost.
 func (p *Producer) addPartitions(ctx context.Context, missing []partition) error {
+	beginning := p.state.phase == ready
 	p.state.begin(p.cfg.Now())
 	return p.persist(ctx, func() error {
 		msg, err := p.cluster.RoundTrip(ctx, nil, p.addRequest(missing))
 		if err != nil {
+			if beginning && p.cluster.Lost() != p.lost {
+				return errLost
+			}
 			return fmt.Errorf("adding partitions to the transaction: %w", err)
 		}
 		confirmed, err := confirmations(msg.(*addpartitionstotxn.Response))
@@ -103,6 +144,7 @@ func (p *Producer) addPartitions(ctx context.Context, missing []partition) error
 		}
 		for _, which := range missing {
 			p.state.added[which] = true
+			p.topics[which.topic] = true
 		}
 		return nil
 	})
@@ -209,6 +251,9 @@ func (p *Producer) persist(ctx context.Context, step func() error) error {
 
 // passes tells whether the same request may succeed a little later.
 func passes(err error) bool {
+	if errors.Is(err, errLost) {
+		return false
+	}
 	var code kafka.Error
 	var marked *fault.Error
 	if errors.As(err, &marked) {
