@@ -60,16 +60,39 @@ func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions)
 	for _, name := range topics {
 		p.topics[name] = true
 	}
-	lost := p.cluster.Lost()
-	found, err := p.unended(ctx)
-	if err != nil {
-		return Left{}, p.classify(fmt.Errorf("looking for unended transactions: %w", err))
+	var left Left
+	for begun := p.cfg.Now(); ; {
+		lost := p.cluster.Lost()
+		found, err := p.unended(ctx)
+		if err != nil {
+			return Left{}, p.classify(fmt.Errorf("looking for unended transactions: %w", err))
+		}
+		if len(found) == 0 {
+			clear(known)
+			p.lost = lost
+			return left, nil
+		}
+		if p.cfg.Now().Sub(begun) >= p.cfg.RetryFor {
+			return Left{}, fault.Wait("target.cluster_moving", fmt.Errorf("%d partitions still hold a transaction without an end", len(found)))
+		}
+		if left, err = p.write(ctx, found, known); err != nil {
+			return Left{}, err
+		}
+		// The end was promised, and is there when the next session begins; or it was left out again.
+		if err := p.Init(ctx); err != nil {
+			return Left{}, err
+		}
 	}
+}
+
+// write writes the ends of transactions into the partitions in which they are missing.
+func (p *Producer) write(ctx context.Context, found map[partition]int16, known Decisions) (Left, error) {
 	var commit, abort []partition
 	for which, epoch := range found {
 		one := records{which, Session{p.state.session.ProducerID, epoch}}
 		committed, ok := known[one]
 		if !ok {
+			var err error
 			if committed, err = p.decided(one); err != nil {
 				return Left{}, err
 			}
@@ -81,7 +104,7 @@ func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions)
 			abort = append(abort, which)
 		}
 	}
-	err = p.finish(ctx, commit, true)
+	err := p.finish(ctx, commit, true)
 	if err == nil {
 		err = p.finish(ctx, abort, false)
 	}
@@ -89,8 +112,6 @@ func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions)
 		p.state.phase = inDoubt
 		return Left{}, p.classify(fmt.Errorf("ending what was left unended: %w", err))
 	}
-	clear(known)
-	p.lost = lost
 	return Left{Committed: len(commit), Aborted: len(abort)}, nil
 }
 

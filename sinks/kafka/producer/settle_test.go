@@ -28,7 +28,7 @@ func TestBrokerLeftEndsOut(t *testing.T) {
 			b := &bed{TB: t, seeds: []string{k.Addr()}}
 			k.CreateTopic(t, "t", 3)
 			topics := []string{"t", "gone"}
-			hang := func(value string) {
+			hang := func(value string) *Producer {
 				p := b.producer(Config{TransactionalID: "x"})
 				b.must(p.Produce(b.limit(), []Batch{one("t", 0, "before-"+value)}))
 				b.must(p.Commit(b.limit()))
@@ -36,6 +36,7 @@ func TestBrokerLeftEndsOut(t *testing.T) {
 				p.state.begin(time.Now())
 				p.state.added[partition{"t", 0}], p.state.added[partition{"t", 1}] = true, true // which is not true
 				b.must(p.Produce(b.limit(), []Batch{one("t", 0, value), one("t", 1, value)}))
+				return p
 			}
 			settle := func(want Left) {
 				t.Helper()
@@ -58,9 +59,18 @@ func TestBrokerLeftEndsOut(t *testing.T) {
 			settle(Left{Aborted: 2})
 			b.want("t", "0: before-committed committed before-aborted", "1: committed other", "2: other")
 
+			p := hang("of this session")
+			p.state.ended()
+			p.topics["t"] = true
+			p.lost-- // connection
+			b.must(p.Produce(b.limit(), []Batch{one("t", 0, "dropped")}))
+			settle(Left{})
+			b.want("t", "0: before-committed committed before-aborted before-of this session of this session",
+				"1: committed other of this session", "2: other")
+
 			hang("kept in mind")
 			known := Decisions{}
-			p := b.producer(Config{TransactionalID: "x"})
+			p = b.producer(Config{TransactionalID: "x"})
 			known[records{partition{"t", 0}, Session{p.Session().ProducerID, p.Session().Epoch - 1}}] = true
 			p = b.producer(Config{TransactionalID: "x"})
 			if got, err := p.Settle(b.limit(), topics, known); got != (Left{Committed: 1, Aborted: 1}) || err != nil {
