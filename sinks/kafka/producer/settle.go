@@ -33,25 +33,20 @@ const RemedyHanging = "look at it with kafka-transactions.sh find-hanging, and a
 // Left is what Settle found unended in partitions, and ended.
 type Left struct{ Committed, Aborted int }
 
-// Decisions are what Settle has found out and perhaps not written yet. They are for the next call, by another producer.
-type Decisions map[records]bool // whether they are committed
-
-// records are those of a transaction in a partition.
-type records struct {
-	partition
-	session Session
-}
+// Decisions are what Settle has found out: whether what a session left unended is committed. They are for the next calls, by other
+// producers, too; no session comes twice.
+type Decisions map[Session]bool
 
 // Settle ends what the brokers have decided and not written. A coordinator that finds a partition without a leader takes
 // it for deleted, leaves its marker out and calls the transaction complete; Kafka 4.4 does so with every partition when a
 // single broker was killed and starts again. The records stay open then: readers stop before them, and the next transaction
 // of this producer that touches the partition would end them together with its own, whatever had been decided.
 //
-// topics are those the transactional id was used for. It is called after Init, and the producer
-// does so itself, before it begins a transaction, when a connection was lost since the last time. Init
-// which raises the epoch once if the last transaction was committed, and at least twice if it had to be aborted first. The open
-// records tell their epoch, so the decision is known, and is written by a transaction that adds these partitions and
-// nothing else. If that fails, known brings the decision to the next attempt, whose Init raises the epoch again.
+// topics are those the transactional id was used for. It is called after Init, and by the producer itself before it begins a
+// transaction when a connection was lost since the last time. Init raises the epoch once if the last transaction was committed, and
+// at least twice if it had to be aborted first. The open records tell their epoch, so the decision is known, and is
+// written by a transaction that adds these partitions and nothing else. known brings the decision to the next attempt, or to the next
+// topics, since each Init raises the epoch again.
 func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions) (Left, error) {
 	if !p.transactional() || p.state.phase != ready {
 		return Left{}, nil
@@ -68,7 +63,6 @@ func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions)
 			return Left{}, p.classify(fmt.Errorf("looking for unended transactions: %w", err))
 		}
 		if len(found) == 0 {
-			clear(known)
 			p.lost = lost
 			return left, nil
 		}
@@ -89,14 +83,14 @@ func (p *Producer) Settle(ctx context.Context, topics []string, known Decisions)
 func (p *Producer) write(ctx context.Context, found map[partition]int16, known Decisions) (Left, error) {
 	var commit, abort []partition
 	for which, epoch := range found {
-		one := records{which, Session{p.state.session.ProducerID, epoch}}
-		committed, ok := known[one]
+		of := Session{p.state.session.ProducerID, epoch}
+		committed, ok := known[of]
 		if !ok {
 			var err error
-			if committed, err = p.decided(one); err != nil {
+			if committed, err = p.decided(which, of); err != nil {
 				return Left{}, err
 			}
-			known[one] = committed
+			known[of] = committed
 		}
 		if committed {
 			commit = append(commit, which)
@@ -117,8 +111,8 @@ func (p *Producer) write(ctx context.Context, found map[partition]int16, known D
 
 // decided tells by the epochs whether a transaction that was left open is committed. One that was open when its producer
 // ended was aborted by the next Init, with two steps; one that its producer gave up itself has a third.
-func (p *Producer) decided(one records) (committed bool, err error) {
-	switch since := int(p.state.session.Epoch) - int(one.session.Epoch); since {
+func (p *Producer) decided(which partition, of Session) (committed bool, err error) {
+	switch since := int(p.state.session.Epoch) - int(of.Epoch); since {
 	case 1:
 		return true, nil
 	case 2, 3:
@@ -126,7 +120,7 @@ func (p *Producer) decided(one records) (committed bool, err error) {
 	default:
 		return false, fault.Halt("target.transaction_hanging",
 			fmt.Errorf("partition %v holds a transaction without an end, and what was decided about it is forgotten (epoch %d, now %d)",
-				one.partition, one.session.Epoch, p.state.session.Epoch), RemedyHanging)
+				which, of.Epoch, p.state.session.Epoch), RemedyHanging)
 	}
 }
 

@@ -27,6 +27,7 @@ func TestBrokerLeftEndsOut(t *testing.T) {
 			})
 			b := &bed{TB: t, seeds: []string{k.Addr()}}
 			k.CreateTopic(t, "t", 3)
+			k.CreateTopic(t, "later", 1)
 			topics := []string{"t", "gone"}
 			hang := func(value string) *Producer {
 				p := b.producer(Config{TransactionalID: "x"})
@@ -68,13 +69,25 @@ func TestBrokerLeftEndsOut(t *testing.T) {
 			b.want("t", "0: before-committed committed before-aborted before-of this session of this session",
 				"1: committed other of this session", "2: other")
 
+			p = hang("in a topic that is known later")
+			p.state.added[partition{"later", 0}] = true
+			b.must(p.Produce(b.limit(), []Batch{one("later", 0, "x")}))
+			p = b.producer(Config{TransactionalID: "x"})
+			decisions := Decisions{}
+			for i, want := range []Left{{Committed: 2}, {Committed: 1}} {
+				if got, err := p.Settle(b.limit(), []string{[]string{"t", "later"}[i]}, decisions); got != want || err != nil {
+					t.Errorf("got %+v, %v, want %+v", got, err, want)
+				}
+			}
+			b.want("later", "0: x")
+
 			hang("kept in mind")
 			known := Decisions{}
 			p = b.producer(Config{TransactionalID: "x"})
-			known[records{partition{"t", 0}, Session{p.Session().ProducerID, p.Session().Epoch - 1}}] = true
+			known[Session{p.Session().ProducerID, p.Session().Epoch - 1}] = true
 			p = b.producer(Config{TransactionalID: "x"})
-			if got, err := p.Settle(b.limit(), topics, known); got != (Left{Committed: 1, Aborted: 1}) || err != nil {
-				t.Errorf("got %+v, %v, want one that is committed", got, err)
+			if got, err := p.Settle(b.limit(), topics, known); got != (Left{Committed: 2}) || err != nil {
+				t.Errorf("got %+v, %v, want two that are committed", got, err)
 			}
 
 			hang("forgotten")
@@ -105,10 +118,10 @@ func TestEpochTellsTheDecision(t *testing.T) {
 			} {
 				id := Config{TransactionalID: prefix + name}
 				p := b.producer(id)
-				of := records{partition{prefix + "t", 0}, p.Session()}
+				of := p.Session()
 				b.must(p.Produce(b.limit(), []Batch{one(prefix+"t", 0, name)}))
 				b.must(how.end(p))
-				if got, err := b.producer(id).decided(of); got != how.want || err != nil {
+				if got, err := b.producer(id).decided(partition{prefix + "t", 0}, of); got != how.want || err != nil {
 					t.Errorf("%s: got %v, %v, want %v", name, got, err, how.want)
 				}
 			}
