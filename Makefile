@@ -14,7 +14,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 DURATION ?= 2m
 FUZZTIME ?= 1m
 FUZZ ?= .
-GOTEST := go test -timeout 20m -p 2 $(if $(V),-v)
+GOTEST := go test -timeout 45m -p 2 $(if $(V),-v)
 
 .PHONY: help build test race lint generate verify fuzz torture conformance debezium-diff bench demo clean
 

@@ -47,7 +47,7 @@ func TestEveryMajor(t *testing.T) {
 // follow plays a trial with a kill in the middle of the load.
 func follow(t *testing.T, o trial.Options) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
 	defer cancel()
 	trial, err := trial.New(ctx, o)
 	if err != nil {

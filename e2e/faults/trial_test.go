@@ -23,6 +23,7 @@ func newTrial(t *testing.T, seed uint64, o trial.Options) *trial.Trial {
 	hasten(t, o.Source)
 	profile := load.Full()
 	profile.Weights[load.Wipe] = 20
+	profile.WipeFrom = 200 // when the copy is over
 	profile.BigRows = 800
 	o.Folder, o.Old = newFolder(t), 500
 	if o.Load == nil {

@@ -150,7 +150,7 @@ func (c *Console) Stop() error {
 	if err := c.process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stopping the console consumer: %w", err)
 	}
-	if err := poll(30*time.Second, "the end of the console consumer", func() bool { return !alive(c.process.Pid) }); err != nil {
+	if err := poll(time.Minute, "the end of the console consumer", func() bool { return !alive(c.process.Pid) }); err != nil {
 		return err
 	}
 	_, err := c.process.Wait()

@@ -13,7 +13,7 @@ import (
 )
 
 // adminLimit bounds each change made to a cluster.
-const adminLimit = 30 * time.Second
+const adminLimit = time.Minute
 
 // admin runs a change on a client of its own.
 func (k *Kafka) admin(tb testing.TB, what string, change func(ctx context.Context, client *kgo.Client) error) {

@@ -233,7 +233,7 @@ func (t *Trial) Finish(ctx context.Context) error {
 	if err := t.shown(ctx); err != nil {
 		return errors.Join(err, t.End())
 	}
-	const limit = 25 * time.Second
+	const limit = time.Minute
 	code, err := t.Daemon.Stop(limit)
 	if err != nil {
 		return errors.Join(err, t.End())
@@ -380,7 +380,7 @@ func (t *Trial) judge(ctx context.Context) error {
 
 // awaitNone gives the sessions of an ended daemon a moment to end at the server too.
 func awaitNone(ctx context.Context, conn *pgx.Conn) error {
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		var left int
 		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE application_name ILIKE '%rowferry%' AND datname = current_database()`).Scan(&left)
 		if err != nil || left == 0 {
