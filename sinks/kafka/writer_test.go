@@ -399,7 +399,7 @@ func TestLedgerSkipsAborted(t *testing.T) {
 	if err := x.w.producer.Produce(t.Context(), abortedRecords(x)); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.w.producer.Abort(t.Context()); err != nil {
+	if err := x.w.producer.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	x.commit(x.one("2"))

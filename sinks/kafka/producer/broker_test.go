@@ -39,7 +39,7 @@ func TestBrokerTransactions(t *testing.T) {
 			for i := range 30 {
 				b.must(p.Produce(ctx, []Batch{one(prefix+"t", 0, fmt.Sprint(i)), one(prefix+"t", 2, fmt.Sprint(i)), one(prefix+"t", 0, "-")}))
 				if i%3 == 1 {
-					b.must(p.Abort(ctx))
+					p = b.producer(Config{TransactionalID: prefix + "x"}) // aborts it
 					continue
 				}
 				b.must(p.Commit(ctx))
@@ -52,7 +52,7 @@ func TestBrokerTransactions(t *testing.T) {
 
 // TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd is the trap of transactions: while the end of a transaction
 // is being written, the broker takes batches of a partition that is not part of the next one yet, as part of the one
-// that ends. Each aborted transaction is followed by a committed one at once, and the other way round: a batch that
+// that ends. Each committed transaction is followed at once by one that is aborted, and the other way round: a batch that
 // was early would show up, or be missing.
 func TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd(t *testing.T) {
 	for _, version := range versions {
@@ -74,7 +74,7 @@ func TestBrokerTakesRecordsOfTheNextTransactionOnlyAfterTheEnd(t *testing.T) {
 					b.must(p.Commit(ctx))
 					want = append(want, value)
 				} else {
-					b.must(p.Abort(ctx))
+					p = b.producer(Config{TransactionalID: prefix + "x"})
 				}
 			}
 			var lines []string
@@ -100,7 +100,7 @@ func TestBrokerFencesTheOlderProducer(t *testing.T) {
 			b.producer(Config{TransactionalID: prefix + "y"})
 			for _, err := range []error{
 				old.Produce(ctx, []Batch{one(prefix+"t", 0, "zombie")}),
-				old.Abort(ctx), // raises the epoch, which only the newest may
+				old.Init(ctx), // raises the epoch, which only the newest may
 				atEnd.Commit(ctx),
 			} {
 				if fault.ClassOf(err) != fault.Fenced {
@@ -124,12 +124,12 @@ func TestBrokerAnOlderProducerLeavesItsSuccessorAlone(t *testing.T) {
 	}{
 		{"in doubt", func(ctx context.Context, old *Producer, _ string) error {
 			old.state.phase = inDoubt
-			return old.Abort(ctx)
+			return old.Init(ctx)
 		}},
 		{"in doubt before a partition was added", func(ctx context.Context, old *Producer, _ string) error {
 			old.state.phase = inDoubt
 			clear(old.state.added)
-			return old.Abort(ctx)
+			return old.Init(ctx)
 		}},
 		{"after a long silence", func(ctx context.Context, old *Producer, topic string) error {
 			old.state.ended()

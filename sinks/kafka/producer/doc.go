@@ -6,7 +6,7 @@
 //	err := p.Init(ctx)                    // fences older producers of this id and ends their transaction; only now
 //	                                      // does a read of the ledger topic show the truth
 //	err = p.Produce(ctx, batches)         // begins a transaction if none is open; as often as needed
-//	err = p.Commit(ctx)                   // or Abort
+//	err = p.Commit(ctx)                   // or nothing: a new producer aborts what is open
 //
 // # Order
 //
@@ -33,8 +33,8 @@
 //   - A batch whose fate is unknown is sent again with the same bytes and the same sequence number; the broker answers
 //     a repetition as it answered the first. Until every batch of a transaction is resolved it is not ended: a request
 //     that lingers somewhere could otherwise join the next transaction. If that does not succeed in Config.RetryFor,
-//     the transaction can only be aborted, and Abort raises the epoch (InitProducerID with id and epoch, KIP-360), which
-//     shuts out what lingers.
+//     the transaction can only be aborted. The Init of a new producer does that by raising the epoch, which shuts out what
+//     lingers. A transaction is never aborted with EndTxn: a successor could not tell such an end from a commit (Settle).
 //   - A broker that is asked to raise an old epoch refuses, but aborts the transaction of the newer producer first, which
 //     is fenced by that. So a producer proves that it is the newest before it asks.
 //   - EndTxn is repeated until it is answered: it is idempotent as long as the epoch has not been raised. If any request
@@ -43,8 +43,8 @@
 //
 // # Errors
 //
-// After an error from Produce or Commit, the transaction may only be aborted, or the producer be given up and a new one
-// initialised, which aborts it too. Errors are marked for the engine (schema/fault):
+// After an error from Produce or Commit the producer is given up, and a new one initialised, which aborts the transaction.
+// Errors are marked for the engine (schema/fault):
 //
 //   - Fenced: a newer producer of this transactional id exists. Nothing recovers from it.
 //   - OutcomeUnknown: Commit was sent and no answer came. After Init of a new producer the ledger topic tells.

@@ -127,7 +127,7 @@ func TestRequestsUnderWay(t *testing.T) {
 			t.Errorf("%d batches: %d requests were sent before the first answer, want %d", tt.batches, network.sent, tt.sent)
 		}
 	}
-	b.must(p.Abort(ctx))
+	b.must(p.Init(ctx))
 	b.must(p.Init(ctx))
 	want = nil
 	network.await(1)

@@ -69,8 +69,9 @@ func (p *Producer) Open() (since time.Time, yes bool) {
 
 // Init makes the producer known to the brokers. The first time it takes the transactional id over: the transaction of
 // an older producer is completed or aborted, and that producer is fenced. When it returns, all of that is written, so
-// that what read_committed shows is final. Called again it keeps its claim, aborts what is open and raises the epoch;
-// then it may be fenced itself.
+// that what read_committed shows is final. Called again it keeps its claim and raises the epoch; then it may be fenced
+// itself. A transaction that is open then is aborted, but by a broker before 4.0 with the answer that the producer is
+// fenced: only a new producer goes on there.
 func (p *Producer) Init(ctx context.Context) error {
 	err := p.prove(ctx)
 	session := none
@@ -157,27 +158,6 @@ func (p *Producer) Commit(ctx context.Context) error {
 	p.state.ended()
 	p.used = p.cfg.Now()
 	return failpoint.Hit(ctx, "kafka.after_end")
-}
-
-// Abort drops the transaction and goes on. When everything in it was acknowledged that is said to the coordinator; else the
-// epoch is raised too, so that nothing of it can turn up later. Who stops there calls Init instead: a successor cannot tell
-// such an abort from a commit (see Settle).
-func (p *Producer) Abort(ctx context.Context) error {
-	switch p.state.phase {
-	case fresh, ready:
-		return nil
-	case inDoubt:
-		return p.Init(ctx)
-	}
-	if p.transactional() {
-		if _, err := p.end(ctx, false); err != nil {
-			p.state.phase = inDoubt
-			return p.classify(fmt.Errorf("aborting: %w", err))
-		}
-	}
-	p.state.ended()
-	p.used = p.cfg.Now()
-	return nil
 }
 
 func (p *Producer) transactional() bool { return p.cfg.TransactionalID != "" }

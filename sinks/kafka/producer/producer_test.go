@@ -39,12 +39,12 @@ func TestTransactions(t *testing.T) {
 			b.want("t")
 			b.must(p.Commit(ctx))
 			b.must(p.Produce(ctx, []Batch{one("t", 0, "dropped"), one("t", 2, "dropped")}))
-			b.must(p.Abort(ctx))
+			b.must(p.Init(ctx))
 			b.must(p.Produce(ctx, []Batch{one("t", 0, "f")}))
 			b.must(p.Produce(ctx, []Batch{one("t", 0, "g"), one("t", 2, "h")}))
 			b.must(p.Commit(ctx))
 			b.must(p.Commit(ctx)) // nothing is open
-			b.must(p.Abort(ctx))
+			b.must(p.Init(ctx))
 			b.want("t", "0: a b d f g", "1: c", "2: h", "5: e")
 		})
 	}
@@ -82,7 +82,7 @@ func TestCallsOutOfOrder(t *testing.T) {
 			t.Errorf("after an error: got %v, want %v", err, errInDoubt)
 		}
 	}
-	b.must(p.Abort(b.limit()))
+	b.must(p.Init(b.limit()))
 	b.must(p.Produce(b.limit(), []Batch{one("t", 0, "b")}))
 	b.must(p.Commit(b.limit()))
 	b.want("t", "0: b")
@@ -185,7 +185,7 @@ func TestGivesUpInTime(t *testing.T) {
 	if f := fault.Of(err); f.Code != "target.topic_missing" {
 		t.Errorf("a topic that does not exist: got %+v: %v", f, err)
 	}
-	b.must(q.Abort(b.limit()))
+	b.must(q.Init(b.limit()))
 	err = q.Produce(b.limit(), []Batch{one("t", 6, "a")})
 	if f := fault.Of(err); f.Code != "target.topic_missing" {
 		t.Errorf("a partition that does not exist: got %+v: %v", f, err)
@@ -273,7 +273,7 @@ func TestLostAnswers(t *testing.T) {
 			b.must(p.Commit(ctx))
 			b.must(p.Produce(ctx, []Batch{one("t", 0, "dropped")}))
 			lose("abort")
-			b.must(p.Abort(ctx))
+			b.must(p.Init(ctx))
 			b.must(p.Produce(ctx, []Batch{one("t", 0, "d")}))
 			b.must(p.Commit(ctx))
 			b.want("t", "0: a b c d")

@@ -34,7 +34,7 @@ const (
 	fresh   phase = iota // not known to the brokers
 	ready                // known, no transaction
 	open                 // in a transaction, everything sent is acknowledged
-	inDoubt              // something sent is not acknowledged, or was refused: only Abort is left
+	inDoubt              // something sent is not acknowledged, or was refused: only a new producer goes on
 )
 
 // state is what a producer has to remember, and the rules for it. It has no clock and does no I/O.
